@@ -1,0 +1,1 @@
+"""Run WDL workflows on Amazon ECS from Apache Airflow."""

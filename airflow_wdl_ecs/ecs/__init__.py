@@ -1,0 +1,1 @@
+"""The only room that knows ECS's shapes: settings, request, client, poller, status."""

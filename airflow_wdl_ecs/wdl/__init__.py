@@ -1,0 +1,1 @@
+"""The only room that imports miniwdl: load, lower, evaluate, values, schema."""
