@@ -1,0 +1,33 @@
+"""What Airflow learns of this provider when it discovers it: by its own ``provider_info`` schema.
+
+Airflow calls this at every start of every process, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import __version__
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata (airflow/provider_info.schema.json)."""
+    return {
+        "package-name": "airflow-wdl-ecs",
+        "name": "WDL on Amazon ECS",
+        "description": "Run WDL (Workflow Description Language) workflows on Amazon ECS.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": "WDL on Amazon ECS",
+                "external-doc-url": "https://openwdl.org/",
+                "tags": ["service"],
+            }
+        ],
+        "operators": [
+            {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.operators"]},
+        ],
+        "triggers": [
+            {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.triggers"]},
+        ],
+    }

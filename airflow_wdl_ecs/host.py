@@ -1,0 +1,135 @@
+"""What Airflow's hosts of the call lifecycle share: settings, AWS clients, and how an outcome is told to Airflow.
+
+Three hosts run the same lifecycle: the trigger from the start, the trigger after a worker deferred to it, and the
+worker itself. Each asks here for its settings (Airflow's ``[wdl_ecs]`` section, overridden by the DAG's), for boto3
+clients (Airflow's AWS connection) and for the XCom that a call leaves. Nothing here knows a DAG or a task instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from .ecs.settings import EcsSettings
+from .errors import CallError, WdlEcsError
+from .lifecycle import CallOutcome, Run, open_run, run_call, stop_call
+from .plan import Shard
+from .scatter import map_index_prefixes
+from .storage import shard_key
+
+Clients = Callable[[str], Any]
+"""AWS service name -> boto3 client."""
+
+CONFIG_SECTION = "wdl_ecs"
+
+
+def resolve_settings(overrides: Mapping[str, Any] | None = None) -> EcsSettings:
+    """The deployment's settings: Airflow's ``[wdl_ecs]`` section, then ``overrides`` (what the DAG sets explicitly).
+
+    :raises SettingsError: if an option cannot be read as what it should be.
+    """
+    from airflow.configuration import conf
+
+    options = conf.getsection(CONFIG_SECTION) or {}
+    return EcsSettings.from_options({name: str(value) for name, value in options.items()}, overrides or {})
+
+
+def airflow_clients(settings: EcsSettings) -> Clients:
+    """boto3 clients through Airflow's AWS connection; one per connection, region and service in the process.
+
+    It may look up the connection in Airflow, so call the result in a thread, not on an event loop.
+    """
+
+    def client(service: str) -> Any:
+        with _clients_lock:
+            return _client(settings.aws_conn_id, settings.region, service)
+
+    return client
+
+
+_clients_lock = threading.Lock()
+
+
+@lru_cache(maxsize=64)
+def _client(aws_conn_id: str | None, region: str | None, service: str) -> Any:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from botocore.config import Config
+
+    # Waits of many calls share one client, so its pool of connections must not be the default ten.
+    config = Config(max_pool_connections=50, retries={"mode": "standard", "max_attempts": 5})
+    hook = AwsBaseHook(aws_conn_id=aws_conn_id, region_name=region, client_type=service, config=config)
+    return hook.get_client_type()
+
+
+@dataclass(frozen=True)
+class HostedCall:
+    """A call as one Airflow task instance runs it.
+
+    :param call: the call's id in the plan.
+    :param scatter: the outermost scatter around it, if the task instance is mapped over it.
+    :param map_index: the task instance's map index; -1 outside a mapped group.
+    :param scope: part of the run's folder for an operator that is not in a compiled DAG (see ``run.begin_run``).
+    :param settings: the DAG's explicit overrides of the settings, as JSON.
+    """
+
+    dag_id: str
+    run_id: str
+    call: str
+    try_number: int
+    map_index: int = -1
+    scatter: str | None = None
+    scope: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    async def run(self, log: Any) -> CallOutcome:
+        """Run every shard of this task instance to its end.
+
+        :raises WdlEcsError: if the run's folder cannot be read or the settings are wrong; failures of shards are in
+            the outcome.
+        """
+        run, prefixes = await asyncio.to_thread(self._open)
+        return await run_call(run, self.call, prefixes, try_number=self.try_number, log=log)
+
+    async def stop(self, reason: str) -> None:
+        """Stop the ECS tasks that this task instance has started."""
+        run, prefixes = await asyncio.to_thread(self._open)
+        await stop_call(run, self.call, prefixes, reason)
+
+    def _open(self) -> tuple[Run, Sequence[Shard]]:
+        settings = resolve_settings(self.settings)
+        run = open_run(settings, airflow_clients(settings), self.dag_id, self.run_id, scope=self.scope)
+        if self.scatter is None:
+            return run, [()]
+        return run, map_index_prefixes(run, self.scatter, self.map_index)
+
+
+def xcom_of(outcome: CallOutcome) -> Any:
+    """What a call leaves in XCom: its outputs; by shard (``{"0.2": {...}}``) where the instance ran several.
+
+    A skipped shard's outputs are null.
+    """
+    if len(outcome.outputs) == 1:
+        return next(iter(outcome.outputs.values()))
+    return {shard_key(shard): outputs for shard, outputs in outcome.outputs.items()}
+
+
+def failure_of(outcome: CallOutcome) -> WdlEcsError | None:
+    """One error for all failed shards of an outcome, or None if none failed."""
+    if not outcome.failures:
+        return None
+    failures = list(outcome.failures.values())
+    if len(failures) == 1:
+        return failures[0]
+    return CallError(
+        f"{len(failures)} of {len(outcome.failures) + len(outcome.outputs)} shards failed:\n"
+        + "\n".join(str(failure) for failure in failures)
+    )
+
+
+def was_skipped(outcome: CallOutcome) -> bool:
+    """Whether every shard's guard was false (and there was at least one, and none failed)."""
+    return bool(outcome.outputs) and not outcome.failures and all(o is None for o in outcome.outputs.values())

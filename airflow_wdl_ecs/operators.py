@@ -1,0 +1,316 @@
+"""The operators of a compiled workflow: `WdlEcsTaskOperator` for a call, and the few that serve it.
+
+``inputs`` begins a run, ``outputs`` ends it, a scatter's operator says how many shards there are; between them every
+call is one `WdlEcsTaskOperator`. Operators turn Airflow's context into the values that ``run`` and ``lifecycle`` take,
+and their errors into Airflow's; what a call does is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow import __version__ as airflow_version
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.triggers.base import StartTriggerArgs
+from packaging.version import Version
+
+from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
+from .host import HostedCall, airflow_clients, failure_of, resolve_settings, was_skipped, xcom_of
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from .ecs.settings import EcsSettings
+
+TRIGGER = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
+STARTS_FROM_TRIGGER = Version(airflow_version) >= Version("3.3.0")
+"""Airflow's triggerer hands a start_from_trigger task instance, mapped or not, its run-time context from 3.3 on."""
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Turn this package's errors into Airflow's; what a retry cannot mend fails at once.
+
+    :raises AirflowFailException: for what the author, the caller or the deployer must change.
+    :raises AirflowException: for anything else of this package.
+    """
+    try:
+        yield
+    except (AuthorError, InputsError, SettingsError) as error:
+        raise AirflowFailException(str(error)) from error
+    except WdlEcsError as error:
+        raise AirflowException(str(error)) from error
+
+
+def settings_overrides(settings: EcsSettings | Mapping[str, Any] | None) -> dict[str, Any]:
+    """A DAG's explicit settings as JSON: what crosses to the triggerer, over which nothing else is laid."""
+    if settings is None:
+        return {}
+    return dict(settings) if isinstance(settings, Mapping) else settings.to_json()
+
+
+class WdlInputsOperator(BaseOperator):
+    """Begins a run: validates all inputs at once, checks that named files exist, writes the run's folder.
+
+    The inputs are the DAG run's params and conf; ``x`` and ``workflow.x`` are accepted. Returns (XCom) the run's
+    folder and the inputs as they were understood.
+
+    :param plan: the compiled workflow.
+    :param settings: overrides of the deployment's settings.
+    """
+
+    def __init__(self, *, plan: Plan, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.settings = settings_overrides(settings)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Begin the run."""
+        from .run import begin_run
+
+        with airflow_errors():
+            settings = resolve_settings(self.settings)
+            run = begin_run(
+                settings,
+                airflow_clients(settings),
+                self.plan,
+                given_inputs(self.plan, context),
+                dag_id=context["ti"].dag_id,
+                run_id=context["ti"].run_id,
+            )
+            for name, value in run.inputs.items():
+                self.log.info("input %s = %s", name, value)
+            self.log.info("the run's folder is %s", run.folder)
+            return {"folder": run.folder, "inputs": dict(run.inputs)}
+
+
+def given_inputs(plan: Plan, context: Context) -> dict[str, Any]:
+    """The inputs that a DAG run was given, by the names under which they were given.
+
+    The trigger form sends every field, an untouched one without a literal default as null; such a null is no value.
+    """
+    conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
+    params = dict(context.get("params") or {})
+    given: dict[str, Any] = {}
+    for declared in plan.inputs:
+        names = (declared.name, f"{plan.name}.{declared.name}")
+        found = next((name for name in names if name in conf), None)
+        if found is not None:
+            given[found] = conf.pop(found)
+        elif declared.name in params:
+            given[declared.name] = params[declared.name]
+        else:
+            continue
+        name = found or declared.name
+        if given[name] is None and (found is None or not _null_means_something(declared)):
+            del given[name]
+    return given | conf
+
+
+def _null_means_something(declared: Any) -> bool:
+    return bool(declared.type.endswith("?") and declared.default is not None)
+
+
+class WdlScatterOperator(BaseOperator):
+    """Says how many shards the outermost scatter has: one mapped instance each, or one per chunk of many.
+
+    Returns (XCom) one label per mapped instance; the mapped task group expands over it.
+
+    :param section: the scatter's section id in the plan.
+    """
+
+    def __init__(
+        self, *, section: str, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.section = section
+        self.settings = settings_overrides(settings)
+
+    def execute(self, context: Context) -> list[str]:
+        """Evaluate the collection and write how it is divided into the run's folder."""
+        from airflow.configuration import conf
+
+        from .lifecycle import open_run
+        from .scatter import divide_scatter
+
+        with airflow_errors():
+            settings = resolve_settings(self.settings)
+            run = open_run(settings, airflow_clients(settings), context["ti"].dag_id, context["ti"].run_id)
+            longest = conf.getint("core", "max_map_length", fallback=1024)
+            labels = divide_scatter(run, self.section, longest=longest)
+            self.log.info("%d mapped instances", len(labels))
+            return labels
+
+
+class WdlOutputsOperator(BaseOperator):
+    """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, returns them (XCom)."""
+
+    def __init__(self, *, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.settings = settings_overrides(settings)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Evaluate the outputs."""
+        from .lifecycle import open_run
+        from .run import finish_run
+
+        with airflow_errors():
+            settings = resolve_settings(self.settings)
+            run = open_run(settings, airflow_clients(settings), context["ti"].dag_id, context["ti"].run_id)
+            outputs = finish_run(run)
+            for name, value in outputs.items():
+                self.log.info("output %s = %s", name, value)
+            return outputs
+
+
+class WdlEcsTaskOperator(BaseOperator):
+    """Runs one WDL task on Amazon ECS, with the user's own image and files in S3.
+
+    In a compiled DAG it is one call of the workflow. In a DAG of your own it stands alone, beside any other operator::
+
+        align = WdlEcsTaskOperator(
+            task_id="align", wdl="align.wdl", task="bwa_mem", inputs={"reads": "s3://bucket/{{ ds }}/reads.fq"}
+        )
+
+    Its XCom is the task's outputs, name -> value, files as ``s3://`` URIs.
+
+    :param wdl: the WDL source (a path, URL or text) or a compiled `Plan`; for use on its own.
+    :param task: which task of ``wdl``, if it has several.
+    :param inputs: the task's inputs, by name (templated).
+    :param call: in a compiled DAG, the call's id; then ``wdl``, ``task`` and ``inputs`` are not given.
+    :param scatter: in a compiled DAG, the outermost scatter around the call.
+    :param settings: overrides of the deployment's settings.
+    :param deferrable: wait in the triggerer (the default), or in the worker.
+    """
+
+    template_fields = ("inputs",)
+    ui_color = "#d9ead3"
+
+    def __init__(
+        self,
+        *,
+        wdl: str | Path | Plan | None = None,
+        task: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        call: str | None = None,
+        scatter: str | None = None,
+        settings: EcsSettings | Mapping[str, Any] | None = None,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (wdl is None) == (call is None):
+            raise ValueError("WdlEcsTaskOperator needs either wdl= (on its own) or call= (in a compiled DAG)")
+        self.wdl = wdl
+        self.task = task
+        self.inputs = dict(inputs or {})
+        self.call = call
+        self.scatter = scatter
+        self.settings = settings_overrides(settings)
+        self.deferrable = deferrable
+        self._running: HostedCall | None = None
+        if self._can_start_in_triggerer():
+            self.start_from_trigger = True
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls=TRIGGER,
+                trigger_kwargs=self._trigger_kwargs(call, None),
+                next_method="execute_complete",
+                timeout=self.execution_timeout,
+            )
+
+    def _can_start_in_triggerer(self) -> bool:
+        """Airflow asks no pool or concurrency limit for an instance that starts in the triggerer; a worker does."""
+        limited = (
+            self.pool != "default_pool"
+            or self.max_active_tis_per_dag is not None
+            or self.max_active_tis_per_dagrun is not None
+        )
+        return STARTS_FROM_TRIGGER and self.deferrable and self.call is not None and not limited
+
+    def _trigger_kwargs(self, call: str | None, scope: str | None) -> dict[str, Any]:
+        return {"call": call, "scatter": self.scatter, "scope": scope, "settings": self.settings}
+
+    def execute(self, context: Context) -> Any:
+        """Run the call to its end here, or hand it to the triggerer."""
+        instance = context["ti"]
+        map_index = instance.map_index if instance.map_index is not None else -1
+        call, scope = self.call, None
+        with airflow_errors():
+            if self.wdl is not None:
+                call, scope = self._begin_alone(context, map_index)
+        assert call is not None
+        if self.deferrable:
+            from .triggers import WdlEcsTaskTrigger
+
+            self.defer(
+                trigger=WdlEcsTaskTrigger(**self._trigger_kwargs(call, scope)),
+                method_name="execute_complete",
+                timeout=self.execution_timeout,
+            )
+        self._running = HostedCall(
+            dag_id=instance.dag_id,
+            run_id=instance.run_id,
+            call=call,
+            try_number=instance.try_number,
+            map_index=map_index,
+            scatter=self.scatter,
+            scope=scope,
+            settings=self.settings,
+        )
+        with airflow_errors():
+            outcome = asyncio.run(self._running.run(self.log))
+            self._running = None
+            failure = failure_of(outcome)
+            if failure is not None:
+                raise failure
+        if was_skipped(outcome):
+            raise AirflowSkipException(f"the condition around call {call} is false")
+        return xcom_of(outcome)
+
+    def _begin_alone(self, context: Context, map_index: int) -> tuple[str, str]:
+        """Begin a run of one call, in a folder of this task instance's own; give the call's id and the scope."""
+        from .run import begin_run
+
+        plan = self._plan()
+        scope = self.task_id if map_index < 0 else f"{self.task_id}[{map_index}]"
+        settings = resolve_settings(self.settings)
+        begin_run(
+            settings,
+            airflow_clients(settings),
+            plan,
+            self.inputs,
+            dag_id=context["ti"].dag_id,
+            run_id=context["ti"].run_id,
+            scope=scope,
+        )
+        return plan.calls[0].id, scope
+
+    def _plan(self) -> Plan:
+        if isinstance(self.wdl, Plan):
+            plan = self.wdl
+        else:
+            from .wdl.lower import compile_wdl
+
+            assert self.wdl is not None
+            plan = compile_wdl(self.wdl, task=self.task)
+        if len(plan.calls) != 1 or len(plan.sections) != 1:
+            raise AuthorError(
+                f"{plan.name} is a workflow, and WdlEcsTaskOperator runs one task",
+                hint="name the task with task=, or use wdl_dag for the workflow",
+            )
+        return plan
+
+    def execute_complete(self, context: Context, event: Any = None) -> None:
+        """Never reached by design: the trigger ends the task instance itself; Airflow asks for the method's name."""
+        raise AirflowException(f"the trigger of {self.task_id} handed control back to a worker: {event!r}")
+
+    def on_kill(self) -> None:
+        """Stop the ECS tasks when Airflow kills the worker's process of this task instance."""
+        if self._running is not None:
+            asyncio.run(self._running.stop("the Airflow task was killed"))
