@@ -12,7 +12,8 @@ worker at the start of every task.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,41 +92,56 @@ def build_dag(
 class _Builder:
     """Walks a plan's sections and makes their groups and operators in the DAG that is open."""
 
-    def __init__(
-        self, plan: Plan, settings: EcsSettings | Mapping[str, Any] | None, call_args: CallArgs
-    ) -> None:
+    def __init__(self, plan: Plan, settings: EcsSettings | Mapping[str, Any] | None, call_args: CallArgs) -> None:
         self.plan = plan
         self.settings = settings
         self.call_args = call_args
         self.operators: dict[str, BaseOperator] = {}
-        self.scatter_operators: dict[str, WdlScatterOperator] = {}
         self.sections_in: dict[str, list[Section]] = defaultdict(list)
         self.calls_in: dict[str, list[Call]] = defaultdict(list)
-        self.occupied = {section.id for section in plan.sections} | set(plan.call_by_id)
+        occupied = {section.id for section in plan.sections} | set(plan.call_by_id)
         holding = {found.id for call in plan.calls for found in plan.enclosing(call.section)}
         for section in plan.sections:
             if section.parent is not None and section.id in holding:
                 self.sections_in[section.parent].append(section)
         for call in plan.calls:
             self.calls_in[call.section].append(call)
+        self.inputs_id = _free("inputs", occupied)
+        self.outputs_id = _free("outputs", occupied)
+        mapped = {scatters[0].id for call in plan.calls if (scatters := plan.scatters(call.section))}
+        self.shards_id = {section: _free(f"{section}.shards", occupied) for section in sorted(mapped)}
+        self.upstream = transitive_reduction(self._upstream())
+        self.connected: set[tuple[str, str]] = set()
 
     def build(self) -> None:
-        inputs = WdlInputsOperator(task_id=self._free("inputs"), plan=self.plan, settings=self.settings)
+        """Make every operator, then draw every edge."""
+        inputs = WdlInputsOperator(task_id=self.inputs_id, plan=self.plan, settings=self.settings)
         self._fill(ROOT, outermost_scatter=None)
         outputs = WdlOutputsOperator(
-            task_id=self._free("outputs"), settings=self.settings, trigger_rule=TriggerRule.NONE_FAILED
+            task_id=self.outputs_id, settings=self.settings, trigger_rule=TriggerRule.NONE_FAILED
         )
-        self._connect(inputs, outputs)
+        self._connect(self.operators)
+        has_downstream = {node for nodes in self.upstream.values() for node in nodes}
+        for node, operator in self.operators.items():
+            if not self.upstream[node]:
+                operator.set_upstream(inputs)
+            if node not in has_downstream:
+                operator.set_downstream(outputs)
+        if not self.operators:
+            inputs.set_downstream(outputs)
 
-    def _free(self, name: str) -> str:
-        """A task id for an operator of ours, out of the way of a call that has this name."""
-        while name in self.occupied:
-            name += "_"
-        self.occupied.add(name)
-        return name
+    def _upstream(self) -> dict[str, set[str]]:
+        """What must be done before each call and each mapped scatter's shard list."""
+        upstream: dict[str, set[str]] = {}
+        for section, operator in self.shards_id.items():
+            upstream[operator] = {found for around in self.plan.enclosing(section) for found in around.upstream}
+        for call in self.plan.calls:
+            scatters = self.plan.scatters(call.section)
+            upstream[call.id] = set(call.upstream) | {self.shards_id[found.id] for found in scatters[:1]}
+        return upstream
 
     def _fill(self, section: str, outermost_scatter: str | None) -> None:
-        """Make the operators and groups of what stands directly in a section."""
+        """Make the operators and groups of what stands in a section."""
         for call in self.calls_in[section]:
             self.operators[call.id] = self._call_operator(call, outermost_scatter)
         for inner in self.sections_in[section]:
@@ -146,64 +162,54 @@ class _Builder:
 
     def _mapped_group(self, section: Section) -> None:
         shards = WdlScatterOperator(
-            task_id=self._free(f"{section.id}.shards"),
+            task_id=self.shards_id[section.id],
             section=section.id,
             settings=self.settings,
             trigger_rule=TriggerRule.NONE_FAILED,
         )
-        self.scatter_operators[section.id] = shards
+        self.operators[shards.task_id] = shards
+        before = set(self.operators)
         label = section.label or section.id
 
-        def members(shard: Any) -> None:  # noqa: ARG001 -- Airflow maps the group over it; the operators do not read it
+        def members(shard: Any) -> None:
             self._fill(section.id, outermost_scatter=section.id)
+            # Airflow makes the shard list the upstream of whatever has no upstream in the group when the group ends.
+            self._connect(set(self.operators) - before)
 
         members.__doc__ = label
-        factory: Callable[..., Any] = task_group(
-            group_id=section.id, prefix_group_id=False, group_display_name=label
-        )(members)
+        factory: Callable[..., Any] = task_group(group_id=section.id, prefix_group_id=False, group_display_name=label)(
+            members
+        )
         factory.expand(shard=shards.output)  # type: ignore[attr-defined]
 
-    def _connect(self, inputs: BaseOperator, outputs: BaseOperator) -> None:
-        """Draw the edges that the plan's upstreams ask for, and none that another path already gives."""
-        upstream: dict[str, set[str]] = {call.id: set(call.upstream) for call in self.plan.calls}
-        for section_id, operator in self.scatter_operators.items():
-            section = self.plan.section_by_id[section_id]
-            above = {found for outer in self.plan.enclosing(section_id) for found in outer.upstream}
-            upstream[operator.task_id] = above
-            self.operators[operator.task_id] = operator
-            for call in self.plan.calls:
-                if section in self.plan.enclosing(call.section):
-                    upstream[call.id].add(operator.task_id)
-        reduced = transitive_reduction(upstream)
-        has_downstream = {node for nodes in reduced.values() for node in nodes}
-        for node, nodes in reduced.items():
-            operator = self.operators[node]
-            for above_id in sorted(nodes):
-                operator.set_upstream(self.operators[above_id])
-            if not nodes:
-                operator.set_upstream(inputs)
-            if node not in has_downstream:
-                operator.set_downstream(outputs)
-        if not self.operators:
-            inputs.set_downstream(outputs)
+    def _connect(self, nodes: Iterable[str]) -> None:
+        """Draw the edges between these nodes that are not drawn yet."""
+        among = set(nodes)
+        for node in sorted(among):
+            for above in sorted(self.upstream[node] & among):
+                if (above, node) not in self.connected:
+                    self.connected.add((above, node))
+                    self.operators[node].set_upstream(self.operators[above])
 
 
-def transitive_reduction(upstream: Mapping[str, Sequence[str] | set[str]]) -> dict[str, set[str]]:
+def _free(name: str, occupied: set[str]) -> str:
+    """A task id for an operator of ours, out of the way of a call or section that has this name."""
+    while name in occupied:
+        name += "_"
+    occupied.add(name)
+    return name
+
+
+def transitive_reduction(upstream: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
     """The fewest edges with the same order: each node -> those of its upstream nodes that no other implies.
 
     :param upstream: node -> nodes before it; acyclic, every node a key.
     """
     ancestors: dict[str, set[str]] = {}
     reduced: dict[str, set[str]] = {}
-    for node in _in_order(upstream):
+    for node in TopologicalSorter({node: sorted(nodes) for node, nodes in upstream.items()}).static_order():
         direct = set(upstream[node])
-        implied = set().union(*(ancestors[above] for above in direct)) if direct else set()
+        implied = set().union(*(ancestors[above] for above in direct))
         reduced[node] = direct - implied
         ancestors[node] = direct | implied
     return reduced
-
-
-def _in_order(upstream: Mapping[str, Sequence[str] | set[str]]) -> list[str]:
-    from graphlib import TopologicalSorter
-
-    return list(TopologicalSorter({node: sorted(nodes) for node, nodes in upstream.items()}).static_order())

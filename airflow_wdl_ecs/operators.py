@@ -3,6 +3,8 @@
 ``inputs`` begins a run, ``outputs`` ends it, a scatter's operator says how many shards there are; between them every
 call is one `WdlEcsTaskOperator`. Operators turn Airflow's context into the values that ``run`` and ``lifecycle`` take,
 and their errors into Airflow's; what a call does is not decided here.
+
+A DAG file imports this module, so what runs a call (miniwdl, boto3) is imported only when an operator executes.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from airflow.triggers.base import StartTriggerArgs
 from packaging.version import Version
 
 from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
-from .host import HostedCall, airflow_clients, failure_of, resolve_settings, was_skipped, xcom_of
 from .plan import Plan
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from .ecs.settings import EcsSettings
+    from .host import HostedCall
+    from .lifecycle import Run
 
 TRIGGER = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
 STARTS_FROM_TRIGGER = Version(airflow_version) >= Version("3.3.0")
@@ -55,6 +58,33 @@ def settings_overrides(settings: EcsSettings | Mapping[str, Any] | None) -> dict
     return dict(settings) if isinstance(settings, Mapping) else settings.to_json()
 
 
+def _begin(
+    plan: Plan, inputs: Mapping[str, Any], context: Context, settings: Mapping[str, Any], scope: str | None = None
+) -> Run:
+    from .host import airflow_clients, resolve_settings
+    from .run import begin_run
+
+    resolved = resolve_settings(settings)
+    instance = context["ti"]
+    return begin_run(
+        resolved,
+        airflow_clients(resolved),
+        plan,
+        inputs,
+        dag_id=instance.dag_id,
+        run_id=instance.run_id,
+        scope=scope,
+    )
+
+
+def _open(context: Context, settings: Mapping[str, Any]) -> Run:
+    from .host import airflow_clients, resolve_settings
+    from .lifecycle import open_run
+
+    resolved = resolve_settings(settings)
+    return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id)
+
+
 class WdlInputsOperator(BaseOperator):
     """Begins a run: validates all inputs at once, checks that named files exist, writes the run's folder.
 
@@ -72,18 +102,8 @@ class WdlInputsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin the run."""
-        from .run import begin_run
-
         with airflow_errors():
-            settings = resolve_settings(self.settings)
-            run = begin_run(
-                settings,
-                airflow_clients(settings),
-                self.plan,
-                given_inputs(self.plan, context),
-                dag_id=context["ti"].dag_id,
-                run_id=context["ti"].run_id,
-            )
+            run = _begin(self.plan, given_inputs(self.plan, context), context, self.settings)
             for name, value in run.inputs.items():
                 self.log.info("input %s = %s", name, value)
             self.log.info("the run's folder is %s", run.folder)
@@ -125,9 +145,7 @@ class WdlScatterOperator(BaseOperator):
     :param section: the scatter's section id in the plan.
     """
 
-    def __init__(
-        self, *, section: str, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, section: str, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.section = section
         self.settings = settings_overrides(settings)
@@ -136,12 +154,10 @@ class WdlScatterOperator(BaseOperator):
         """Evaluate the collection and write how it is divided into the run's folder."""
         from airflow.configuration import conf
 
-        from .lifecycle import open_run
         from .scatter import divide_scatter
 
         with airflow_errors():
-            settings = resolve_settings(self.settings)
-            run = open_run(settings, airflow_clients(settings), context["ti"].dag_id, context["ti"].run_id)
+            run = _open(context, self.settings)
             longest = conf.getint("core", "max_map_length", fallback=1024)
             labels = divide_scatter(run, self.section, longest=longest)
             self.log.info("%d mapped instances", len(labels))
@@ -157,13 +173,10 @@ class WdlOutputsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate the outputs."""
-        from .lifecycle import open_run
         from .run import finish_run
 
         with airflow_errors():
-            settings = resolve_settings(self.settings)
-            run = open_run(settings, airflow_clients(settings), context["ti"].dag_id, context["ti"].run_id)
-            outputs = finish_run(run)
+            outputs = finish_run(_open(context, self.settings))
             for name, value in outputs.items():
                 self.log.info("output %s = %s", name, value)
             return outputs
@@ -253,6 +266,12 @@ class WdlEcsTaskOperator(BaseOperator):
                 method_name="execute_complete",
                 timeout=self.execution_timeout,
             )
+        return self._run_here(context, call, scope, map_index)
+
+    def _run_here(self, context: Context, call: str, scope: str | None, map_index: int) -> Any:
+        from .host import HostedCall, failure_of, was_skipped, xcom_of
+
+        instance = context["ti"]
         self._running = HostedCall(
             dag_id=instance.dag_id,
             run_id=instance.run_id,
@@ -275,20 +294,9 @@ class WdlEcsTaskOperator(BaseOperator):
 
     def _begin_alone(self, context: Context, map_index: int) -> tuple[str, str]:
         """Begin a run of one call, in a folder of this task instance's own; give the call's id and the scope."""
-        from .run import begin_run
-
         plan = self._plan()
         scope = self.task_id if map_index < 0 else f"{self.task_id}[{map_index}]"
-        settings = resolve_settings(self.settings)
-        begin_run(
-            settings,
-            airflow_clients(settings),
-            plan,
-            self.inputs,
-            dag_id=context["ti"].dag_id,
-            run_id=context["ti"].run_id,
-            scope=scope,
-        )
+        _begin(plan, self.inputs, context, self.settings, scope)
         return plan.calls[0].id, scope
 
     def _plan(self) -> Plan:
