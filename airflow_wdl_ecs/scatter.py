@@ -1,0 +1,57 @@
+"""How the outermost scatter is divided among mapped task instances, and which shards one instance runs.
+
+Airflow maps at most ``[core] max_map_length`` instances, and its scheduler slows down well before that; so a scatter
+of more shards than `WIDEST` is divided into chunks of consecutive shards, one mapped instance each. The division is
+written once into the run's folder by the scatter's operator, and read by every instance: an instance must not depend
+on a setting that changed while the run was under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .errors import AuthorError
+from .lifecycle import Run
+from .plan import Shard
+
+WIDEST = 500
+"""Mapped instances of one scatter at most; beyond this Airflow's scheduler takes more time than the chunks cost."""
+
+
+def chunk_size(shards: int, longest: int) -> int:
+    """Shards per mapped instance.
+
+    :param shards: how many there are. :param longest: how many instances Airflow maps at most.
+    """
+    return max(1, -(-shards // max(1, min(longest, WIDEST))))
+
+
+def divide_scatter(run: Run, section: str, *, longest: int) -> list[str]:
+    """Evaluate an outermost scatter's collection, write how it is divided, give a label for each mapped instance.
+
+    A scatter whose surrounding condition is false has no instances.
+
+    :param section: the scatter's section id. :param longest: how many instances Airflow maps at most.
+    :raises EvaluationError: if the collection cannot be evaluated.
+    """
+    count = run.evaluation.shard_count(section, ()) or 0
+    size = chunk_size(count, longest)
+    run.store.write_division(section, {"shards": count, "chunk": size})
+    if size == 1:
+        return [run.evaluation.shard_label(section, (index,)) for index in range(count)]
+    return [f"{first}-{min(first + size, count) - 1}" for first in range(0, count, size)]
+
+
+def map_index_prefixes(run: Run, section: str, map_index: int) -> Sequence[Shard]:
+    """The outermost indices that a mapped instance runs, each as a shard prefix.
+
+    :raises AuthorError: if the scatter's operator has not run.
+    """
+    division = run.store.read_division(section)
+    if division is None:
+        raise AuthorError(
+            f"the shards of {section} are not known in {run.folder}",
+            hint="clear the scatter's '.shards' task, so that it runs again",
+        )
+    first = map_index * division["chunk"]
+    return [(index,) for index in range(first, min(first + division["chunk"], division["shards"]))]
