@@ -1,0 +1,371 @@
+"""`EcsSettings`: everything that a deployment may set, in one table.
+
+Each field of the dataclass carries its help, an example and how it is read from text, so that Airflow's ``[wdl_ecs]``
+section, the provider metadata and the documentation come from one place. This module knows neither Airflow nor AWS
+clients; it says whether settings are complete, not whether what they name exists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from ..errors import Problem, SettingsError
+
+SECTION = "wdl_ecs"
+"""The section of Airflow's configuration that holds these settings."""
+
+Kind = Literal["text", "list", "pairs", "flag", "integer", "number"]
+
+_TYPES: dict[str, str] = {"text": "string", "list": "string", "pairs": "string", "flag": "boolean"}
+_SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _setting(default: Any, kind: Kind, help: str, *, example: str | None = None, choices: tuple[str, ...] = ()) -> Any:
+    metadata = {"kind": kind, "help": help, "example": example, "choices": choices}
+    if kind == "pairs":
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class SettingInfo:
+    """A setting as documentation and provider metadata show it.
+
+    :param type: ``string``, ``integer``, ``float`` or ``boolean``. :param default: as text; None if there is none.
+    """
+
+    name: str
+    type: str
+    help: str
+    default: str | None
+    example: str | None
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EcsSettings:
+    """Where and how a deployment runs the ECS tasks of its calls."""
+
+    aws_conn_id: str | None = _setting(
+        "aws_default",
+        "text",
+        "Airflow connection with the AWS credentials; without such a connection, boto3's own chain is used.",
+        example="aws_genomics",
+    )
+    region: str | None = _setting(
+        None, "text", "AWS region of the cluster; empty for the connection's own.", example="eu-west-1"
+    )
+    cluster: str = _setting("", "text", "Name or ARN of the ECS cluster that runs the tasks.", example="genomics")
+    workspace: str = _setting(
+        "",
+        "text",
+        "Where runs keep their files, commands, logs and outputs in S3.",
+        example="s3://my-bucket/wdl",
+    )
+    launch_type: str = _setting(
+        "FARGATE",
+        "text",
+        "How tasks are launched where no capacity provider is set.",
+        example="EC2",
+        choices=("FARGATE", "EC2"),
+    )
+    capacity_providers: tuple[str, ...] = _setting(
+        (),
+        "list",
+        "Capacity provider strategy instead of the launch type: names, each with an optional :weight and :base.",
+        example="FARGATE:1:2, FARGATE_SPOT:4",
+    )
+    spot_capacity_providers: tuple[str, ...] = _setting(
+        (),
+        "list",
+        "Capacity provider strategy for the attempts of calls that set `preemptible`; empty to run them like others.",
+        example="FARGATE_SPOT",
+    )
+    subnets: tuple[str, ...] = _setting(
+        (),
+        "list",
+        "Subnets of the tasks, by id. Fargate needs at least one; EC2 without one uses the bridge network.",
+        example="subnet-0a1b2c3d, subnet-4e5f6a7b",
+    )
+    security_groups: tuple[str, ...] = _setting(
+        (), "list", "Security groups of the tasks, by id; empty for the VPC's default one.", example="sg-0a1b2c3d"
+    )
+    assign_public_ip: bool = _setting(
+        False, "flag", "Give Fargate tasks a public IP address, where their subnet has no NAT gateway.", example="true"
+    )
+    task_role_arn: str = _setting(
+        "",
+        "text",
+        "IAM role of the task: reads the inputs and writes the workspace in S3.",
+        example="arn:aws:iam::123456789012:role/wdl-task",
+    )
+    execution_role_arn: str = _setting(
+        "",
+        "text",
+        "IAM role with which ECS pulls the images and writes the logs.",
+        example="arn:aws:iam::123456789012:role/wdl-execution",
+    )
+    log_group: str = _setting("", "text", "CloudWatch log group of the containers; it must exist.", example="/wdl")
+    staging_image: str = _setting(
+        "public.ecr.aws/aws-cli/aws-cli:2.27.50",
+        "text",
+        "Image of the containers that move files between S3 and the task; needs bash, coreutils and the staging tool.",
+        example="123456789012.dkr.ecr.eu-west-1.amazonaws.com/aws-cli:2.27.50",
+    )
+    staging_tool: str = _setting(
+        "aws", "text", "The tool in the staging image that moves files.", example="s5cmd", choices=("aws", "s5cmd")
+    )
+    container_root: str = _setting(
+        "/wdl", "text", "Absolute folder in the containers under which every attempt has its own.", example="/scratch"
+    )
+    image: str = _setting(
+        "", "text", "Image for tasks whose runtime section names none.", example="public.ecr.aws/debian/debian:12-slim"
+    )
+    cpu: float = _setting(1.0, "number", "vCPUs for tasks that ask for none.", example="2")
+    memory: int = _setting(2048, "integer", "MiB of memory for tasks that ask for none.", example="4096")
+    disk: int = _setting(
+        0, "integer", "GiB of disk for tasks that ask for none; 0 for Fargate's own 20.", example="100"
+    )
+    cpu_architecture: str = _setting(
+        "X86_64", "text", "CPU architecture of the images.", example="ARM64", choices=("X86_64", "ARM64")
+    )
+    tags: Mapping[str, str] = _setting(
+        {}, "pairs", "Tags of the ECS tasks and task definitions.", example="team=genomics, cost-centre=42"
+    )
+    readable_prefixes: tuple[str, ...] = _setting(
+        (),
+        "list",
+        "S3 prefixes that expressions (read_lines, size ...) may read besides the run's own folder and its inputs.",
+        example="s3://references/, s3://panels/v2/",
+    )
+    max_tasks: int = _setting(
+        1000, "integer", "ECS tasks in flight on the cluster, per Airflow process; 0 for no limit.", example="200"
+    )
+    max_tasks_per_run: int = _setting(0, "integer", "ECS tasks in flight per run; 0 for no limit.", example="100")
+    max_tasks_per_call: int = _setting(
+        0, "integer", "ECS tasks in flight per task instance of a call; 0 for no limit.", example="20"
+    )
+    poll_fastest: float = _setting(
+        1.0, "number", "Seconds between two looks at a task that has just started.", example="2"
+    )
+    poll_slowest: float = _setting(
+        15.0, "number", "Seconds between two looks at a task that has run for long.", example="30"
+    )
+    stop_timeout: int = _setting(
+        30, "integer", "Seconds that a command has between SIGTERM and SIGKILL; 120 at most on Fargate.", example="120"
+    )
+    capacity_timeout: float = _setting(
+        3600.0, "number", "Seconds to go on asking when ECS has no capacity for a task.", example="86400"
+    )
+    infrastructure_retries: int = _setting(
+        3,
+        "integer",
+        "Fresh attempts after a failure that is not the command's (host lost, image not pulled, staging failed).",
+        example="5",
+    )
+    out_of_memory_retries: int = _setting(
+        1,
+        "integer",
+        "Fresh attempts, each with more memory, after a task ran out of it; `maxRetries` if that is more.",
+        example="3",
+    )
+    out_of_memory_factor: float = _setting(
+        2.0, "number", "By how much the memory grows after a task ran out of it.", example="1.5"
+    )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> EcsSettings:
+        """Settings from the text of a configuration section, with explicit values laid over it.
+
+        An empty text leaves the default, and an option that is no setting is left alone (the section holds others).
+
+        :param options: option name -> text; a list is separated by commas or is a JSON list.
+        :param overrides: setting name -> value, or text as in ``options``.
+        :raises SettingsError: for a value that cannot be read, or an override that is no setting.
+        """
+        kinds = {f.name: f for f in fields(cls)}
+        problems: list[Problem] = []
+        found: dict[str, Any] = {}
+        texts = {name: text for name, text in options.items() if name in kinds and text.strip()}
+        for name, value in [*texts.items(), *(overrides or {}).items()]:
+            if name not in kinds:
+                near = get_close_matches(name, kinds, 1)
+                problems.append(Problem(f"there is no setting {name}" + (f"; {near[0]}?" if near else "")))
+                continue
+            try:
+                found[name] = _read(value, kinds[name].metadata["kind"])
+            except ValueError as error:
+                problems.append(Problem(f"{how_to_set(name)}: {error}"))
+        if problems:
+            raise SettingsError(problems)
+        return cls(**found)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, as small JSON; `from_json` reads it back."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != _default(f)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EcsSettings:
+        """Read what `to_json` gave; raises SettingsError as `from_options` does."""
+        return cls.from_options({}, data)
+
+    def with_defaults_for(self, region: str) -> EcsSettings:
+        """These settings with the region that the AWS client has settled on."""
+        return self if self.region else replace(self, region=region)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The names of every capacity provider that may be used."""
+        return tuple(text.split(":")[0].strip() for text in self.capacity_providers + self.spot_capacity_providers)
+
+    @property
+    def fargate(self) -> bool:
+        """Whether tasks run on Fargate, which has its own rules for sizes, disks and networks."""
+        if self.capacity_providers:
+            return self.capacity_providers[0].startswith("FARGATE")
+        return self.launch_type == "FARGATE"
+
+    def check(self) -> None:
+        """Check that the settings are complete and do not contradict each other.
+
+        :raises SettingsError: listing every setting that is missing or wrong, and how to set it.
+        """
+        problems = [Problem(text) for text in _problems(self)]
+        if problems:
+            raise SettingsError(problems)
+
+
+def how_to_set(name: str) -> str:
+    """How a deployer sets a setting, in one line."""
+    return f"[{SECTION}] {name} (or AIRFLOW__{SECTION.upper()}__{name.upper()}, or EcsSettings({name}=...))"
+
+
+def describe_settings() -> tuple[SettingInfo, ...]:
+    """Every setting, in order, for documentation and provider metadata."""
+    return tuple(_info(f) for f in fields(EcsSettings))
+
+
+def _info(f: Any) -> SettingInfo:
+    kind, default = f.metadata["kind"], _default(f)
+    integral = {"integer": "integer", "number": "float"}
+    shown = None if default in (None, "", (), {}) else str(default)
+    return SettingInfo(
+        name=f.name,
+        type=_TYPES.get(kind) or integral[kind],
+        help=f.metadata["help"],
+        default=shown,
+        example=f.metadata["example"],
+        choices=f.metadata["choices"],
+    )
+
+
+def _default(f: Any) -> Any:
+    return f.default if f.default is not MISSING else f.default_factory()
+
+
+def _read(value: Any, kind: Kind) -> Any:
+    readers: dict[str, Callable[[Any], Any]] = {
+        "text": _read_text,
+        "list": _read_list,
+        "pairs": _read_pairs,
+        "flag": _read_flag,
+        "integer": lambda given: int(str(given).strip()),
+        "number": lambda given: float(str(given).strip()),
+    }
+    try:
+        return readers[kind](value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not {_WANTED[kind]}") from None
+
+
+_WANTED: dict[str, str] = {
+    "text": "a text",
+    "list": "a list (separate its items by commas)",
+    "pairs": "a list of name=value (separate them by commas)",
+    "flag": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+}
+
+
+def _read_text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError
+    return value.strip() if value else value
+
+
+def _read_list(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        text = value.strip()
+        value = json.loads(text) if text.startswith("[") else text.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError
+    return tuple(item.strip() for item in value if item.strip())
+
+
+def _read_pairs(value: Any) -> dict[str, str]:
+    if isinstance(value, str):
+        text = value.strip()
+        if not text.startswith("{"):
+            pairs = [item.partition("=") for item in text.split(",") if item.strip()]
+            if not all(equals for _, equals, _ in pairs):
+                raise ValueError
+            return {name.strip(): rest.strip() for name, _, rest in pairs}
+        value = json.loads(text)
+    if not isinstance(value, Mapping):
+        raise ValueError
+    return {str(name): str(item) for name, item in value.items()}
+
+
+def _read_flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    try:
+        return _SWITCH[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _problems(s: EcsSettings) -> Iterator[str]:
+    required = ["cluster", "workspace", "log_group"]
+    required += ["task_role_arn", "execution_role_arn", "subnets"] if s.fargate else []
+    for name in required:
+        if not getattr(s, name):
+            example = EcsSettings.__dataclass_fields__[name].metadata["example"]
+            yield f"{name} is not set: set {how_to_set(name)}, for example to {example}"
+    for f in fields(s):
+        if f.metadata["choices"] and getattr(s, f.name) not in f.metadata["choices"]:
+            wanted = " or ".join(f.metadata["choices"])
+            yield f"{f.name} must be {wanted}, not {getattr(s, f.name)!r}; set {how_to_set(f.name)}"
+    for name in ("cpu", "memory", "poll_fastest", "poll_slowest", "stop_timeout", "out_of_memory_factor"):
+        if getattr(s, name) <= 0:
+            yield f"{name} must be more than 0, not {getattr(s, name)}; set {how_to_set(name)}"
+    yield from _wrong_places(s)
+    yield from _contradictions(s)
+
+
+def _wrong_places(s: EcsSettings) -> Iterator[str]:
+    if s.workspace and not (s.workspace.startswith("s3://") and s.workspace[5:].split("/")[0]):
+        yield f"workspace is not an s3:// URI: {s.workspace!r}; set {how_to_set('workspace')}"
+    if not s.container_root.startswith("/") or s.container_root.rstrip("/") == "":
+        yield f"container_root must be an absolute folder, not {s.container_root!r}; set {how_to_set('container_root')}"
+    for prefix in s.readable_prefixes:
+        if not prefix.startswith("s3://") or prefix == "s3://":
+            yield f"readable_prefixes: {prefix!r} is not an s3:// prefix; set {how_to_set('readable_prefixes')}"
+
+
+def _contradictions(s: EcsSettings) -> Iterator[str]:
+    if len({name.startswith("FARGATE") for name in s.providers} | {s.fargate}) > 1:
+        yield (
+            "capacity_providers, spot_capacity_providers and launch_type mix Fargate with others; "
+            "an ECS task is for the one or the other"
+        )
+    if s.assign_public_ip and not s.fargate:
+        yield f"assign_public_ip is for Fargate only; set {how_to_set('assign_public_ip')} to false"
+    if s.fargate and s.stop_timeout > 120:
+        yield f"stop_timeout is at most 120 seconds on Fargate, not {s.stop_timeout}; set {how_to_set('stop_timeout')}"
