@@ -85,6 +85,11 @@ def _open(context: Context, settings: Mapping[str, Any]) -> Run:
     return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id)
 
 
+def _map_index(context: Context) -> int:
+    index = context["ti"].map_index
+    return -1 if index is None else index
+
+
 class WdlInputsOperator(BaseOperator):
     """Begins a run: validates all inputs at once, checks that named files exist, writes the run's folder.
 
@@ -251,12 +256,10 @@ class WdlEcsTaskOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the call to its end here, or hand it to the triggerer."""
-        instance = context["ti"]
-        map_index = instance.map_index if instance.map_index is not None else -1
         call, scope = self.call, None
         with airflow_errors():
             if self.wdl is not None:
-                call, scope = self._begin_alone(context, map_index)
+                call, scope = self._begin_alone(context)
         assert call is not None
         if self.deferrable:
             from .triggers import WdlEcsTaskTrigger
@@ -264,11 +267,12 @@ class WdlEcsTaskOperator(BaseOperator):
             self.defer(
                 trigger=WdlEcsTaskTrigger(**self._trigger_kwargs(call, scope)),
                 method_name="execute_complete",
+                kwargs={"call": call, "scope": scope},
                 timeout=self.execution_timeout,
             )
-        return self._run_here(context, call, scope, map_index)
+        return self._run_here(context, call, scope)
 
-    def _run_here(self, context: Context, call: str, scope: str | None, map_index: int) -> Any:
+    def _run_here(self, context: Context, call: str, scope: str | None) -> Any:
         from .host import HostedCall, failure_of, was_skipped, xcom_of
 
         instance = context["ti"]
@@ -277,7 +281,7 @@ class WdlEcsTaskOperator(BaseOperator):
             run_id=instance.run_id,
             call=call,
             try_number=instance.try_number,
-            map_index=map_index,
+            map_index=_map_index(context),
             scatter=self.scatter,
             scope=scope,
             settings=self.settings,
@@ -292,9 +296,10 @@ class WdlEcsTaskOperator(BaseOperator):
             raise AirflowSkipException(f"the condition around call {call} is false")
         return xcom_of(outcome)
 
-    def _begin_alone(self, context: Context, map_index: int) -> tuple[str, str]:
+    def _begin_alone(self, context: Context) -> tuple[str, str]:
         """Begin a run of one call, in a folder of this task instance's own; give the call's id and the scope."""
         plan = self._plan()
+        map_index = _map_index(context)
         scope = self.task_id if map_index < 0 else f"{self.task_id}[{map_index}]"
         _begin(plan, self.inputs, context, self.settings, scope)
         return plan.calls[0].id, scope
@@ -314,9 +319,21 @@ class WdlEcsTaskOperator(BaseOperator):
             )
         return plan
 
-    def execute_complete(self, context: Context, event: Any = None) -> None:
-        """Never reached by design: the trigger ends the task instance itself; Airflow asks for the method's name."""
-        raise AirflowException(f"the trigger of {self.task_id} handed control back to a worker: {event!r}")
+    def execute_complete(
+        self, context: Context, event: str | None = None, call: str | None = None, scope: str | None = None
+    ) -> Any:
+        """Give the outputs of a call that its trigger has ended, where Airflow still asks a worker for them.
+
+        A triggerer ends the task instance by the trigger's own event. ``dag.test()`` takes that event's state as a
+        payload instead, and resumes here; the run's folder has the outputs.
+        """
+        call = call or self.call
+        assert call is not None
+        if event == "skipped":
+            raise AirflowSkipException(f"the condition around call {call} is false")
+        if event != "success":
+            raise AirflowException(f"call {call} failed; the trigger's log above says why")
+        return self._run_here(context, call, scope)
 
     def on_kill(self) -> None:
         """Stop the ECS tasks when Airflow kills the worker's process of this task instance."""
