@@ -1,0 +1,239 @@
+"""A run's inputs: from what a caller wrote to values that the plan's types allow, and the files among them.
+
+All problems of the inputs are found at once. Files are only strings here: whether one exists is for those who can
+read it. This module knows the plan and WDL's types, no syntax tree.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from WDL import Type
+
+from ..errors import InputsError, Problem
+from ..plan import Input, Plan
+from .values import ValueMismatch, from_json, parse_type, to_json
+
+_OVERRIDES = ("runtime", "requirements")
+
+
+def resolve_name(plan: Plan, name: str) -> str | None:
+    """The name under which `bind_inputs` answers for ``name``, or None if the plan has no such input.
+
+    The workflow's own name may stand before an input's (``wf.align.x``), and the called subworkflow's after the
+    call's (``align.align_wf.x``, which older tools write). A runtime override is ``CALL.runtime.ATTRIBUTE``, or
+    ``CALL.requirements.ATTRIBUTE``; for a task that is run directly, without the call.
+    """
+    known = {found.name for found in plan.inputs}
+    tries = [name]
+    if name.startswith(f"{plan.name}."):
+        tries.append(name.removeprefix(f"{plan.name}."))
+    for each in tries:
+        if each in known or _is_override(plan, each):
+            return each
+        parts = each.split(".")
+        if len(parts) == 3 and f"{parts[0]}.{parts[2]}" in known:
+            return f"{parts[0]}.{parts[2]}"
+    return None
+
+
+def _is_override(plan: Plan, name: str) -> bool:
+    for word in _OVERRIDES:
+        call, found, attribute = f".{name}".rpartition(f".{word}.")
+        if found and attribute and "." not in attribute:
+            return call[1:] in plan.call_by_id or (not call and _is_task(plan))
+    return False
+
+
+def _is_task(plan: Plan) -> bool:
+    """Whether the plan is that of a task that is run directly: no input of its call has a path."""
+    return len(plan.calls) == 1 and plan.calls[0].id == plan.name
+
+
+def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a run's inputs and normalise them.
+
+    :param values: input names (see `resolve_name`) -> values as JSON. A key that starts with ``#`` is a comment.
+    :return: the inputs that are given, by `Input.name`, as the JSON of ``values.py``; runtime overrides as they are.
+        An input whose type has no null, but which has a default, may be null: then it is left out.
+    :raises InputsError: with everything that is missing, unknown, given twice or not of its type.
+    """
+    inputs = {found.name: found for found in plan.inputs}
+    problems: list[Problem] = []
+    given: dict[str, str] = {}
+    bound: dict[str, Any] = {}
+    for key, value in values.items():
+        if key.startswith("#"):
+            continue
+        name = resolve_name(plan, key)
+        if name is None:
+            problems.append(Problem(f"unknown input {key}{_did_you_mean(plan, key)}"))
+        elif name in given:
+            problems.append(Problem(f"input {name} is given twice, as {given[name]} and as {key}"))
+        else:
+            given[name] = key
+            try:
+                bound.update(_bind(plan, inputs.get(name), name, value))
+            except ValueMismatch as error:
+                problems.append(Problem(f"input {key}: expected {inputs[name].type}: {error}"))
+    for name, found in inputs.items():
+        if found.required and name not in given:
+            problems.append(Problem(f"missing input {name} ({found.type})"))
+    if problems:
+        raise InputsError(problems)
+    return bound
+
+
+def _bind(plan: Plan, found: Input | None, name: str, value: Any) -> dict[str, Any]:
+    if found is None:
+        return {name: value}
+    wdl_type = _type_of(plan, found)
+    if value is None and not wdl_type.optional and found.default_text:
+        return {}
+    return {name: to_json(from_json(wdl_type, value))}
+
+
+def _type_of(plan: Plan, found: Input) -> Type.Base:
+    return parse_type(found.type, plan.documents[found.document])
+
+
+def _did_you_mean(plan: Plan, key: str) -> str:
+    names = [found.name for found in plan.inputs]
+    close = difflib.get_close_matches(key.removeprefix(f"{plan.name}."), names, n=1)
+    if not close:  # the right name on the wrong call
+        last = key.rpartition(".")[2]
+        close = [name for name in names if name.rpartition(".")[2] == last][:1]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def parse_assignments(plan: Plan, assignments: Sequence[str]) -> dict[str, Any]:
+    """Read ``name=value`` words of a command line.
+
+    A value is read as its input's type: text for String, File and Directory (``~/`` is expanded), numbers,
+    ``true`` or ``false``, and JSON for the rest. An array is a JSON array, or one item per repetition of the name.
+    For an optional type, nothing or ``null`` is null. A runtime override is a number if it reads as one.
+
+    :return: values as JSON by the names that `bind_inputs` answers with.
+    :raises InputsError: with everything that cannot be read.
+    """
+    inputs = {found.name: found for found in plan.inputs}
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        name = resolve_name(plan, key)
+        if not sign or not key:
+            problems.append(Problem(f"{assignment!r} is not name=value"))
+        elif name is None:
+            problems.append(Problem(f"unknown input {key}{_did_you_mean(plan, key)}"))
+        else:
+            wdl_type = _type_of(plan, inputs[name]) if name in inputs else Type.Any()
+            try:
+                value = _read(wdl_type, text)
+            except ValueError as error:
+                problems.append(Problem(f"input {key}: expected {wdl_type}: {error}"))
+                continue
+            if name not in values:
+                values[name] = value
+            elif isinstance(values[name], list) and isinstance(value, list):
+                values[name] = values[name] + value
+            else:
+                problems.append(Problem(f"input {key} is given twice, and is not an array"))
+    if problems:
+        raise InputsError(problems)
+    return values
+
+
+def _read(wdl_type: Type.Base, text: str) -> Any:
+    """One value of a command line; raises ValueError if it is none of the type."""
+    if wdl_type.optional and text in ("", "null"):
+        return None
+    if isinstance(wdl_type, Type.String):
+        return text
+    if isinstance(wdl_type, (Type.File, Type.Directory)):
+        return str(Path(text).expanduser()) if text.startswith("~/") else text
+    if isinstance(wdl_type, Type.Boolean):
+        if text not in ("true", "false"):
+            raise ValueError(f"{text!r} is neither true nor false")
+        return text == "true"
+    if isinstance(wdl_type, Type.Any):
+        return _read_any(text)
+    if isinstance(wdl_type, (Type.Int, Type.Float)):
+        try:
+            return int(text) if isinstance(wdl_type, Type.Int) else float(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not a number of this type") from None
+    if isinstance(wdl_type, Type.Array):
+        return _read_array(wdl_type, text)
+    return _read_json(text)
+
+
+def _read_array(wdl_type: Type.Array, text: str) -> list[Any]:
+    if text.startswith("["):
+        try:
+            whole = _read_json(text)
+            from_json(wdl_type, whole)
+            return list(whole)
+        except ValueError:
+            if isinstance(wdl_type.item_type, (Type.Array, Type.Int, Type.Float, Type.Boolean)):
+                raise
+    return [_read(wdl_type.item_type, text)]
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not JSON ({error}); mind the shell's quoting") from None
+
+
+def _read_any(text: str) -> Any:
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return _read_json(text) if text in ("true", "false") or text.startswith("[") else text
+
+
+def file_values(plan: Plan, inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Every File and Directory in inputs that `bind_inputs` gave, in order, however deep."""
+    found: list[str] = []
+
+    def note(path: str) -> str:
+        found.append(path)
+        return path
+
+    map_files(plan, inputs, note)
+    yield from found
+
+
+def map_files(plan: Plan, inputs: Mapping[str, Any], fn: Callable[[str], str]) -> dict[str, Any]:
+    """The inputs with every File and Directory replaced by what ``fn`` gives for it."""
+    types = {found.name: _type_of(plan, found) for found in plan.inputs if found.name in inputs}
+    return {name: _mapped(types[name], value, fn) if name in types else value for name, value in inputs.items()}
+
+
+def _mapped(wdl_type: Type.Base, value: Any, fn: Callable[[str], str]) -> Any:
+    if value is None:
+        return None
+    if isinstance(wdl_type, (Type.File, Type.Directory)):
+        return fn(value)
+    if isinstance(wdl_type, Type.Array):
+        return [_mapped(wdl_type.item_type, item, fn) for item in value]
+    if isinstance(wdl_type, Type.Pair):
+        return {
+            "left": _mapped(wdl_type.left_type, value["left"], fn),
+            "right": _mapped(wdl_type.right_type, value["right"], fn),
+        }
+    if isinstance(wdl_type, Type.Map):
+        key_type, item_type = wdl_type.item_type
+        return {_mapped(key_type, key, fn): _mapped(item_type, item, fn) for key, item in value.items()}
+    if isinstance(wdl_type, Type.StructInstance):
+        members = wdl_type.members or {}
+        return {name: _mapped(members[name], item, fn) for name, item in value.items()}
+    return value

@@ -1,0 +1,251 @@
+"""From a WDL source to a checked document: find it, read it and its imports once each, parse, typecheck.
+
+A source is a path, an http(s) URL, a source archive (`miniwdl zip`) or WDL text. Reading is a parameter, so that
+nothing here needs a disk or a network. Everything that is wrong with a source becomes one `AuthorError` that lists
+every problem with its position. This module must not know what a Plan is.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from os.path import abspath, dirname, isabs, normpath
+from os.path import join as join_path
+from pathlib import Path
+from typing import Any
+
+import WDL
+from WDL import Zip
+
+from ..errors import AuthorError, Position, Problem
+
+Read = Callable[[str], str]
+"""Reads the text at a path or URL; raises OSError if it cannot."""
+
+TEXT = "<text>"
+"""What positions call a source that was given as text."""
+
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_FETCH_SECONDS = 30
+
+
+def read_location(location: str) -> str:
+    """The text at a path or an http(s) URL, its line ends made ``\\n``; raises OSError if it cannot be read."""
+    if _is_url(location):
+        with urllib.request.urlopen(location, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - only http(s) gets here
+            data: bytes = answer.read()
+    else:
+        data = Path(location).read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OSError(f"not UTF-8 text (byte {error.start})") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def load(source: str | Path, *, read: Read = read_location) -> WDL.Tree.Document:
+    """Load, parse and typecheck a WDL source with everything that it imports.
+
+    Positions in the answer carry, as their ``uri``, the file as the user named it: relative where the source or the
+    import statement was relative. A document that is imported along several edges is one object.
+
+    :param source: a path, an http(s) URL, a source archive (``.zip``, ``.tar.gz``) or WDL text.
+    :param read: how to read a path or URL.
+    :raises AuthorError: with every syntax, import and type problem.
+    """
+    if isinstance(source, str) and _is_text(source):
+        return _Loader(read).load_main(TEXT, "", source)
+    name = str(source)
+    if name.endswith(_ARCHIVES):
+        try:
+            with Zip.unpack(name) as unpacked:
+                main = f"{name}/{Path(unpacked.main_wdl).relative_to(unpacked.dir)}"
+                return _Loader(read).load_main(main, unpacked.main_wdl)
+        except WDL.Error.InputError as error:
+            raise AuthorError(f"{name}: not a source archive: {error}") from error
+    return _Loader(read).load_main(name, name)
+
+
+@dataclass
+class _Loader:
+    """One load: every document by its location, and every problem found on the way."""
+
+    read: Read
+    documents: dict[str, WDL.Tree.Document | None] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    found: list[Problem] = field(default_factory=list)
+
+    def load_main(self, name: str, location: str, text: str | None = None) -> WDL.Tree.Document:
+        try:
+            document = self.visit(name, location, (), text)
+        except OSError as error:
+            raise AuthorError(f"{name}: {_reason(error)}") from error
+        if document is None or self.found:
+            raise AuthorError(self.found)
+        return document
+
+    def visit(
+        self, name: str, location: str, importers: tuple[tuple[str, str], ...], text: str | None = None
+    ) -> WDL.Tree.Document | None:
+        """Read, parse and check one document after its imports; None if it, or anything below it, has problems."""
+        key = location if _is_url(location) or not location else abspath(location)
+        if key in self.documents:
+            return self.documents[key]
+        self.documents[key] = None
+        text = self.read(location) if text is None else text
+        self.texts[name] = text
+        document = self.guarded(name, lambda: WDL.parse_document(text, uri=name))
+        if document is None:
+            return None
+        # not all(generator): every import is visited, so that every problem is found
+        complete = [self.follow(document, index, (*importers, (key, name))) for index in range(len(document.imports))]
+        if not all(complete):
+            return None
+        if self.guarded(name, lambda: document.typecheck() or document) is None:
+            return None
+        self.documents[key] = document
+        return document
+
+    def follow(self, document: WDL.Tree.Document, index: int, importers: tuple[tuple[str, str], ...]) -> bool:
+        """Load one import into ``document.imports``; False if it has problems."""
+        statement = document.imports[index]
+        name, location = _resolve(statement.uri, *importers[-1])
+        key = location if _is_url(location) else abspath(location)
+        circle = [shown for at, shown in importers if at == key]
+        if circle:
+            start = [at for at, _ in importers].index(key)
+            path = " -> ".join([*(shown for _, shown in importers[start:]), circle[0]])
+            self.report(f"circular import: {path}", statement.pos)
+            return False
+        try:
+            imported = self.visit(name, location, importers)
+        except OSError as error:
+            self.report(f"cannot import {statement.uri}: {_reason(error)} ({location})", statement.pos)
+            return False
+        if imported is None:
+            return False
+        document.imports[index] = statement._replace(doc=imported)
+        return True
+
+    def guarded(self, name: str, step: Callable[[], WDL.Tree.Document]) -> WDL.Tree.Document | None:
+        """Run a step of miniwdl; whatever it raises becomes problems."""
+        try:
+            return step()
+        except RecursionError:
+            self.found.append(Problem("an expression or section is nested too deeply", Position(name, 1, 1)))
+        except Exception as error:
+            for message, pos in _causes(error):
+                self.report(message, pos, name)
+        return None
+
+    def report(self, message: str, pos: WDL.SourcePosition | None, name: str = "") -> None:
+        name = pos.uri if pos and pos.uri and pos.uri != "(buffer)" else name
+        self.found.append(problem_at(message, pos, name, self.texts.get(name, "")))
+
+
+def problem_at(message: str, pos: WDL.SourcePosition | None, name: str, text: str) -> Problem:
+    """A problem at a place of a source, with the line and a caret below its column."""
+    lines = text.split("\n")
+    line = pos.line if pos and isinstance(pos.line, int) else 0
+    column = pos.column if pos and isinstance(pos.column, int) else 0
+    if pos is not None and line < 1:  # the parser has no place for "the file ended" and for the version
+        at_end = "end of file" in message
+        line = len(text.rstrip().split("\n")) if at_end else _version_line(lines)
+        column = len(lines[line - 1]) + 1 if at_end and line <= len(lines) else 1
+    if pos is None:
+        return Problem(message, Position(name, 1, 1))
+    position = Position(name, line, max(column, 1))
+    shown = lines[line - 1] if line <= len(lines) else ""
+    if not shown.strip():
+        return Problem(message, position)
+    # tabs stay, so that the caret stands below its column whatever their width
+    margin = "".join(c if c == "\t" else " " for c in shown[: position.column - 1])
+    return Problem(message, position, f"{shown}\n{margin}^")
+
+
+def _version_line(lines: list[str]) -> int:
+    return next((number for number, line in enumerate(lines, 1) if line.strip() and line.strip()[0] != "#"), 1)
+
+
+def _causes(error: Exception) -> Iterator[tuple[str, WDL.SourcePosition | None]]:
+    if isinstance(error, WDL.Error.MultipleValidationErrors):
+        for each in error.exceptions:
+            yield str(each), each.pos
+    elif isinstance(error, WDL.Error.SyntaxError):
+        yield _syntax(str(error)), error.pos
+    elif isinstance(error, WDL.Error.ValidationError):
+        yield str(error), error.pos
+    else:
+        yield f"cannot be read as WDL ({type(error).__name__}: {error})", getattr(error, "pos", None)
+
+
+_TERMINALS = {"CNAME": "a name", "ESCAPED_STRING": "a string", "ESCAPED_STRING1": "a string", "$END": "end of file"}
+_SIGNS = {
+    "LBRACE": "{",
+    "RBRACE": "}",
+    "LPAR": "(",
+    "RPAR": ")",
+    "LSQB": "[",
+    "RSQB": "]",
+    "EQUAL": "=",
+    "COMMA": ",",
+    "COLON": ":",
+    "DOT": ".",
+}
+
+
+def _syntax(message: str) -> str:
+    """The parser's message without its own names and repeated position; what was expected if that is short."""
+    expected = [_terminal(word) for word in re.findall(r"^\t\* (.*)$", message, flags=re.M)]
+    first = message.split("\n", 1)[0]
+    if match := re.match(r"Unexpected token Token\('([^']+)', (.*)\) at line", first):
+        text = match[2].strip("'\"").split("\\n", 1)[0][:40]
+        what = "unexpected end of file" if match[1] == "$END" else f"unexpected {text!r}"
+    elif match := re.match(r"No terminal matches '(.*)' in the current parser context", first):
+        what = f"unexpected character {match[1]!r}"
+    else:
+        return first if "\n" not in message.strip() else message.strip()
+    few = sorted(set(expected))
+    return f"{what}, expected {' or '.join(few)}" if 0 < len(few) <= 6 else what
+
+
+def _terminal(word: str) -> str:
+    if word in _TERMINALS:
+        return _TERMINALS[word]
+    return repr(_SIGNS[word]) if word in _SIGNS else repr(word.lower()) if word.isalpha() else word
+
+
+def _resolve(uri: str, importer: str, importer_name: str) -> tuple[str, str]:
+    """What an import statement's URI is called, and where it is, seen from the document that imports it."""
+    uri = uri.removeprefix("file://")
+    if _is_url(uri):
+        return uri, uri
+    if _is_url(importer):
+        url = urllib.parse.urljoin(importer, uri)
+        return url, url
+    if isabs(uri):
+        return uri, uri
+    base = "" if importer_name == TEXT else dirname(importer_name)
+    return normpath(join_path(base, uri)), join_path(dirname(importer), uri)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return str(error.strerror or getattr(error, "reason", "") or error)
+
+
+def _is_url(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
+def _is_text(source: str) -> bool:
+    return "\n" in source or ("{" in source and not Path(source).exists())
+
+
+def position(node: Any) -> Position:
+    """Where a syntax node stands, in the words of the plan."""
+    return Position(node.pos.uri, max(node.pos.line, 1), max(node.pos.column, 1))
