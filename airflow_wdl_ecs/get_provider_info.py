@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import __version__
+from .ecs.settings import SECTION, describe_settings
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -30,4 +31,19 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.triggers"]},
         ],
+        "config": {
+            SECTION: {
+                "description": "Where and how the calls of WDL workflows run on Amazon ECS.",
+                "options": {
+                    setting.name: {
+                        "description": setting.help,
+                        "version_added": "0.1.0",
+                        "type": setting.type,
+                        "example": setting.example,
+                        "default": setting.default,
+                    }
+                    for setting in describe_settings()
+                },
+            }
+        },
     }

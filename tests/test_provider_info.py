@@ -1,0 +1,48 @@
+"""The provider's metadata, by Airflow's own schema and through Airflow's own eyes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import airflow
+import jsonschema
+
+from airflow_wdl_ecs.ecs.settings import describe_settings
+from airflow_wdl_ecs.get_provider_info import get_provider_info
+
+
+def test_the_metadata_is_valid_by_airflows_schema():
+    schema = json.loads(Path(airflow.__file__).with_name("provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_airflow_finds_the_provider_by_its_entry_point():
+    (found,) = [point for point in entry_points(group="apache_airflow_provider") if "wdl_ecs" in point.value]
+    assert found.load()() == get_provider_info()
+
+
+def test_every_setting_is_an_option_with_help():
+    options = get_provider_info()["config"]["wdl_ecs"]["options"]
+    assert list(options) == [setting.name for setting in describe_settings()]
+    assert all(option["description"] for option in options.values())
+
+
+def test_the_modules_that_the_metadata_names_are_there():
+    info = get_provider_info()
+    modules = [module for kind in ("operators", "triggers") for entry in info[kind] for module in entry["python-modules"]]
+    assert modules
+    for module in modules:
+        importlib.import_module(module)
+
+
+def test_airflow_reads_the_settings_from_its_configuration(monkeypatch):
+    from airflow_wdl_ecs.host import resolve_settings
+
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__CLUSTER", "genomics")
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__SUBNETS", "subnet-1, subnet-2")
+    settings = resolve_settings({"log_group": "/mine"})
+    assert (settings.cluster, settings.subnets, settings.log_group) == ("genomics", ("subnet-1", "subnet-2"), "/mine")
+    assert resolve_settings({"cluster": "other"}).cluster == "other"
