@@ -1,0 +1,81 @@
+"""Whether the outputs of a run are those that an example of the specification gives.
+
+Both sides are JSON; ours has files as URIs. The rules, where the specification's JSON leaves them open:
+
+- only the outputs that the example lists are compared, and not those that its configuration excludes;
+- the part of an output's name before the first dot is not compared: several examples name another workflow there;
+- a file or directory is the one expected if it has the expected base name, or (a file) the expected contents;
+- numbers are equal within a millionth, since the examples round them; a Boolean is not a number;
+- the members of an object (a struct, a map, a pair) have no order, the items of an array do.
+
+This module knows neither how an example is run nor where files are: it is given a function that reads them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+ReadFile = Callable[[str], bytes]
+"""The contents of the file at a URI."""
+
+_TOLERANCE = 1e-6
+
+
+def differences(
+    expected: Mapping[str, Any], ours: Mapping[str, Any], read: ReadFile, excluded: Iterable[str] = ()
+) -> list[str]:
+    """What differs, one line each, beginning with the output's name; empty if nothing does.
+
+    :param excluded: outputs that are not compared.
+    """
+    found: list[str] = []
+    given = {_local(name): value for name, value in ours.items()}
+    left_out = {_local(name) for name in excluded}
+    for name, value in expected.items():
+        local = _local(name)
+        if local in left_out:
+            continue
+        if local not in given:
+            found.append(f"{local}: no such output")
+        else:
+            found += _compare(local, value, given[local], read)
+    return found
+
+
+def _local(name: str) -> str:
+    return name.split(".", 1)[-1]
+
+
+def _compare(where: str, expected: Any, ours: Any, read: ReadFile) -> list[str]:
+    if isinstance(expected, dict) and isinstance(ours, dict):
+        if expected.keys() != ours.keys():
+            return [f"{where}: members {sorted(expected)} expected, not {sorted(ours)}"]
+        return [line for key in expected for line in _compare(f"{where}.{key}", expected[key], ours[key], read)]
+    if isinstance(expected, list) and isinstance(ours, list):
+        if len(expected) != len(ours):
+            return [f"{where}: {len(expected)} items expected, not {len(ours)}: {expected!r}, not {ours!r}"]
+        pairs = enumerate(zip(expected, ours, strict=True))
+        return [line for index, (one, other) in pairs for line in _compare(f"{where}[{index}]", one, other, read)]
+    if isinstance(expected, str) and isinstance(ours, str) and ours.startswith("s3://"):
+        return [] if _is_file(expected, ours, read) else [f"{where}: {expected!r} expected, not {ours!r}"]
+    return [] if _same(expected, ours) else [f"{where}: {expected!r} expected, not {ours!r}"]
+
+
+def _is_file(expected: str, uri: str, read: ReadFile) -> bool:
+    if expected == uri or _base(expected) == _base(uri):
+        return True
+    return not uri.endswith("/") and read(uri).decode(errors="replace").rstrip("\n") == expected
+
+
+def _base(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _same(expected: Any, ours: Any) -> bool:
+    if isinstance(expected, bool) or isinstance(ours, bool):
+        return expected is ours
+    if isinstance(expected, (int, float)) and isinstance(ours, (int, float)):
+        return math.isclose(expected, ours, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    return bool(expected == ours)
