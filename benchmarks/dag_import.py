@@ -1,6 +1,6 @@
 """How long a DAG file's import takes, beside a process that only imports Airflow's SDK, and beside ``WDL.load``.
 
-    python benchmarks/dag_import.py [WORKFLOW.wdl ...] [-n RUNS] [-o RESULT.json]
+python benchmarks/dag_import.py [WORKFLOW.wdl ...] [-n RUNS] [-o RESULT.json]
 """
 
 from __future__ import annotations

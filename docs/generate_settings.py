@@ -36,8 +36,8 @@ def page() -> str:
     rows = [_row(setting) for setting in describe_settings()]
     required = [name for name in ("cluster", "workspace", "log_group") if name in EcsSettings.__dataclass_fields__]
     foot = (
-        f"\nAlways required: {', '.join(f'`{name}`' for name in required)}. On Fargate also `subnets`, `task_role_arn` and "
-        "`execution_role_arn`.\n"
+        f"\nAlways required: {', '.join(f'`{name}`' for name in required)}. "
+        "On Fargate also `subnets`, `task_role_arn` and `execution_role_arn`.\n"
     )
     return HEAD + "| setting | type | default | what it is |\n|---|---|---|---|\n" + "\n".join(rows) + "\n" + foot
 

@@ -32,7 +32,8 @@ def test_every_setting_is_an_option_with_help():
 
 def test_the_modules_that_the_metadata_names_are_there():
     info = get_provider_info()
-    modules = [module for kind in ("operators", "triggers") for entry in info[kind] for module in entry["python-modules"]]
+    kinds = ("operators", "triggers")
+    modules = [module for kind in kinds for entry in info[kind] for module in entry["python-modules"]]
     assert modules
     for module in modules:
         importlib.import_module(module)
