@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, order=True)
@@ -40,14 +40,17 @@ class Problem:
     :param message: what is wrong, one or more lines, without the position.
     :param position: where in the WDL source, if it is there.
     :param excerpt: the source line, with a second line whose caret marks the column; empty if unknown.
+    :param severity: a warning is doubtful, and stops nothing; an exception lists errors only.
     """
 
     message: str
     position: Position | None = None
     excerpt: str = ""
+    severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
-        head = f"{self.position}: {self.message}" if self.position else self.message
+        message = f"warning: {self.message}" if self.severity == "warning" else self.message
+        head = f"{self.position}: {message}" if self.position else message
         return f"{head}\n{self.excerpt}" if self.excerpt else head
 
 

@@ -14,7 +14,14 @@ from WDL import Type
 
 from ..errors import AuthorError
 from ..plan import Document
-from .load import position, problem_at
+from .load import problem_at
+
+
+def document_of(node: WDL.Tree.Task | WDL.Tree.Workflow) -> WDL.Tree.Document:
+    """The document in which a task or workflow stands."""
+    document = node.parent
+    assert isinstance(document, WDL.Tree.Document)
+    return document
 
 
 def source_slice(document: WDL.Tree.Document, pos: WDL.SourcePosition) -> str:
@@ -71,7 +78,7 @@ class Documents:
 @dataclass
 class _Entry:
     version: str
-    structs: dict[str, Type.StructInstance]
+    structs: dict[str, dict[str, Type.Base]]
     names: dict[int, str]
 
     @staticmethod
@@ -82,13 +89,14 @@ class _Entry:
 
     def struct_name(self, wdl_type: Type.StructInstance) -> str:
         """The document's own name of a struct type, which may come from another document."""
-        name = self.names.get(id(wdl_type.members))
+        members = wdl_type.members or {}
+        name = self.names.get(id(members))
         if name is None:
-            same = [known for known, members in self.structs.items() if _same(members, wdl_type.members)]
+            same = [known for known, others in self.structs.items() if _same(others, members)]
             if not same:
                 raise NoSuchTypeError(f"struct {wdl_type.type_name} is not visible in this document")
             name = wdl_type.type_name if wdl_type.type_name in same else same[0]
-            self.names[id(wdl_type.members)] = name
+            self.names[id(members)] = name
         return name
 
     def type_text(self, wdl_type: Type.Base) -> str:
@@ -128,6 +136,3 @@ def _same(one: dict[str, Type.Base], other: dict[str, Type.Base]) -> bool:
     left, right = Type.StructInstance("left"), Type.StructInstance("right")
     left.members, right.members = one, other
     return bool(left.type_id == right.type_id)
-
-
-__all__ = ["Documents", "NoSuchTypeError", "position", "refuse", "source_slice"]

@@ -12,7 +12,8 @@ import WDL
 from WDL import Expr, Type
 
 from ..plan import Expression, Ref
-from .documents import Documents, NoSuchTypeError, position, refuse, source_slice
+from .documents import Documents, NoSuchTypeError, refuse, source_slice
+from .load import position
 from .scopes import Scope
 
 
@@ -26,8 +27,7 @@ def lower_expression(
     :raises AuthorError: if its type, or that of a name in it, cannot be written in its document.
     """
     # an output that draft-2 lists by name alone has no text of its own
-    whole = isinstance(expression, Expr.Ident)
-    text = expression.name if whole else source_slice(scope.document, expression.pos)
+    text = expression.name if isinstance(expression, Expr.Ident) else source_slice(scope.document, expression.pos)
     try:
         refs = {name.name: _ref(name, scope, documents) for name in names_in(expression)}
         written = _type_text(expression.type, target, scope.key, documents)
@@ -38,7 +38,7 @@ def lower_expression(
 
 def names_in(expression: Expr.Base) -> Iterator[Expr.Ident]:
     """The names that an expression refers to, from left to right."""
-    pending = [expression]
+    pending: list[WDL.SourceNode] = [expression]
     while pending:
         node = pending.pop()
         if isinstance(node, Expr.Ident):
@@ -57,9 +57,10 @@ def _type_text(found: Type.Base, target: Type.Base | None, key: str, documents: 
 
 
 def _ref(name: Expr.Ident, scope: Scope, documents: Documents) -> Ref:
-    node = name.referee
-    while isinstance(node, WDL.Tree.Gather):
+    node: WDL.Tree.WorkflowNode | None = name.referee
+    if isinstance(node, WDL.Tree.Gather):
         node = node.final_referee
+    assert node is not None
     written = documents.type_text(scope.key, name.type)
     if not isinstance(node, WDL.Tree.Call):
         return Ref(scope.ids[node.workflow_node_id], written)

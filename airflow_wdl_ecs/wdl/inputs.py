@@ -156,19 +156,21 @@ def _read(wdl_type: Type.Base, text: str) -> Any:
         return text
     if isinstance(wdl_type, (Type.File, Type.Directory)):
         return str(Path(text).expanduser()) if text.startswith("~/") else text
+    if isinstance(wdl_type, Type.Array):
+        return _read_array(wdl_type, text)
+    return _read_any(text) if isinstance(wdl_type, Type.Any) else _read_simple(wdl_type, text)
+
+
+def _read_simple(wdl_type: Type.Base, text: str) -> Any:
     if isinstance(wdl_type, Type.Boolean):
         if text not in ("true", "false"):
             raise ValueError(f"{text!r} is neither true nor false")
         return text == "true"
-    if isinstance(wdl_type, Type.Any):
-        return _read_any(text)
     if isinstance(wdl_type, (Type.Int, Type.Float)):
         try:
             return int(text) if isinstance(wdl_type, Type.Int) else float(text)
         except ValueError:
             raise ValueError(f"{text!r} is not a number of this type") from None
-    if isinstance(wdl_type, Type.Array):
-        return _read_array(wdl_type, text)
     return _read_json(text)
 
 
@@ -225,15 +227,15 @@ def _mapped(wdl_type: Type.Base, value: Any, fn: Callable[[str], str]) -> Any:
         return fn(value)
     if isinstance(wdl_type, Type.Array):
         return [_mapped(wdl_type.item_type, item, fn) for item in value]
-    if isinstance(wdl_type, Type.Pair):
-        return {
-            "left": _mapped(wdl_type.left_type, value["left"], fn),
-            "right": _mapped(wdl_type.right_type, value["right"], fn),
-        }
     if isinstance(wdl_type, Type.Map):
         key_type, item_type = wdl_type.item_type
         return {_mapped(key_type, key, fn): _mapped(item_type, item, fn) for key, item in value.items()}
-    if isinstance(wdl_type, Type.StructInstance):
-        members = wdl_type.members or {}
-        return {name: _mapped(members[name], item, fn) for name, item in value.items()}
-    return value
+    members = _members(wdl_type)
+    return {name: _mapped(members[name], item, fn) for name, item in value.items()} if members else value
+
+
+def _members(wdl_type: Type.Base) -> dict[str, Type.Base]:
+    """What a value's JSON object holds, if its type is a Pair or a struct."""
+    if isinstance(wdl_type, Type.Pair):
+        return {"left": wdl_type.left_type, "right": wdl_type.right_type}
+    return (wdl_type.members or {}) if isinstance(wdl_type, Type.StructInstance) else {}

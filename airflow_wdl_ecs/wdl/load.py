@@ -12,10 +12,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from os.path import abspath, dirname, isabs, normpath
-from os.path import join as join_path
 from pathlib import Path
-from typing import Any
+from posixpath import abspath, dirname, isabs, join, normpath
 
 import WDL
 from WDL import Zip
@@ -69,6 +67,11 @@ def load(source: str | Path, *, read: Read = read_location) -> WDL.Tree.Document
     return _Loader(read).load_main(name, name)
 
 
+def _typechecked(document: WDL.Tree.Document) -> WDL.Tree.Document:
+    document.typecheck()
+    return document
+
+
 @dataclass
 class _Loader:
     """One load: every document by its location, and every problem found on the way."""
@@ -104,7 +107,7 @@ class _Loader:
         complete = [self.follow(document, index, (*importers, (key, name))) for index in range(len(document.imports))]
         if not all(complete):
             return None
-        if self.guarded(name, lambda: document.typecheck() or document) is None:
+        if self.guarded(name, lambda: _typechecked(document)) is None:
             return None
         self.documents[key] = document
         return document
@@ -137,6 +140,7 @@ class _Loader:
         except RecursionError:
             self.found.append(Problem("an expression or section is nested too deeply", Position(name, 1, 1)))
         except Exception as error:
+            # whatever text upsets the parser, its author sees a position and never a traceback
             for message, pos in _causes(error):
                 self.report(message, pos, name)
         return None
@@ -229,7 +233,7 @@ def _resolve(uri: str, importer: str, importer_name: str) -> tuple[str, str]:
     if isabs(uri):
         return uri, uri
     base = "" if importer_name == TEXT else dirname(importer_name)
-    return normpath(join_path(base, uri)), join_path(dirname(importer), uri)
+    return normpath(join(base, uri)), join(dirname(importer), uri)
 
 
 def _reason(error: OSError) -> str:
@@ -246,6 +250,6 @@ def _is_text(source: str) -> bool:
     return "\n" in source or ("{" in source and not Path(source).exists())
 
 
-def position(node: Any) -> Position:
+def position(node: WDL.SourceNode) -> Position:
     """Where a syntax node stands, in the words of the plan."""
     return Position(node.pos.uri, max(node.pos.line, 1), max(node.pos.column, 1))

@@ -15,11 +15,11 @@ from WDL import Type
 
 from ..errors import AuthorError
 from ..plan import ROOT, Call, Decl, Expression, Output, Plan, Ref, Section
-from .documents import Documents, NoSuchTypeError, position, refuse
+from .documents import Documents, NoSuchTypeError, refuse
 from .expressions import lower_expression
-from .load import Read, load, read_location
+from .load import Read, load, position, read_location
 from .scopes import Ids, Scope, open_scope
-from .settable import InputsOf
+from .settable import InputsOf, task_inputs
 from .task_slices import TaskSlices, plain_meta
 from .upstream import with_upstream
 
@@ -133,29 +133,21 @@ class _Lowering:
         :param after: the calls after which all of its own are ordered.
         """
         workflow = scope.workflow
+        settable = {decl.name: decl for decl in _settable(workflow)}
         bound: dict[str, Expression] = {}
         if call is not None:
             statement, caller, section = call
             for name, expression in statement.inputs.items():
-                target = workflow.available_inputs[name].type
-                bound[name] = lower_expression(expression, caller, section, self.documents, target)
+                bound[name] = lower_expression(expression, caller, section, self.documents, settable[name].type)
         for decl in workflow.inputs or []:
-            self.decl(decl, scope, scope.section, settable=True, bound=bound.pop(decl.name, None))
-        top_level = workflow.inputs is None
+            self.decl(decl, scope, scope.section, settable=True, bound=bound.get(decl.name))
         for node in workflow.body:
-            if isinstance(node, WDL.Tree.Decl) and top_level:
-                self.decl(node, scope, scope.section, settable=True, bound=bound.pop(node.name, None))
+            if isinstance(node, WDL.Tree.Decl) and node.name in settable:
+                self.decl(node, scope, scope.section, settable=True, bound=bound.get(node.name))
             else:
                 self.node(node, scope, scope.section, after)
         for output in workflow.outputs or []:
             self.decl(output, scope, scope.section)
-        if bound and call is not None:
-            listed = ", ".join(bound)
-            raise refuse(
-                f"call {call[0].name}: inputs of calls inside a subworkflow cannot be bound in the call ({listed})",
-                call[0],
-                call[1].document,
-            )
 
     def body(self, nodes: Iterable[WDL.Tree.WorkflowNode], scope: Scope, section: str, after: tuple[str, ...]) -> None:
         for node in nodes:
@@ -193,14 +185,18 @@ class _Lowering:
 
     def section(self, node: WDL.Tree.WorkflowSection, scope: Scope, parent: str) -> str:
         id_ = scope.ids[node.workflow_node_id]
-        scatter = isinstance(node, WDL.Tree.Scatter)
-        expression = lower_expression(node.expr, scope, parent, self.documents, None if scatter else Type.Boolean())
-        label = f"scatter {node.variable}" if scatter else f"if {' '.join(expression.text.split())}"
-        variable = node.variable if scatter else None
-        kind = "scatter" if scatter else "if"
-        self.sections.append(
-            Section(id_, kind, scope.key, position(node), parent, label, expression, variable)  # type: ignore[arg-type]
-        )
+        where = position(node)
+        if isinstance(node, WDL.Tree.Scatter):
+            expression = lower_expression(node.expr, scope, parent, self.documents)
+            label = f"scatter {node.variable}"
+            self.sections.append(
+                Section(id_, "scatter", scope.key, where, parent, label, expression, variable=node.variable)
+            )
+        else:
+            assert isinstance(node, WDL.Tree.Conditional)
+            expression = lower_expression(node.expr, scope, parent, self.documents, Type.Boolean())
+            label = f"if {' '.join(expression.text.split())}"
+            self.sections.append(Section(id_, "if", scope.key, where, parent, label, expression))
         return id_
 
     def call(self, call: WDL.Tree.Call, scope: Scope, section: str, after: tuple[str, ...]) -> None:
@@ -212,15 +208,17 @@ class _Lowering:
             self.sections.append(Section(id_, "workflow", called.key, position(call), section, label))
             self.scope(called, (call, scope, section), after)
             return
-        available = {binding.name: binding.value for binding in call.callee.available_inputs}
+        task = call.callee
+        assert isinstance(task, WDL.Tree.Task)
+        types = {decl.name: decl.type for decl in task_inputs(task)}
         inputs = {
-            name: lower_expression(expression, scope, section, self.documents, available[name].type)
+            name: lower_expression(expression, scope, section, self.documents, types[name])
             for name, expression in call.inputs.items()
         }
         self.calls.append(Call(id_, section, call.name, "", position(call), inputs))
-        self.slice_of[id_] = self.slices.index(call.callee)
+        self.slice_of[id_] = self.slices.index(task)
         self.after[id_] = after
-        self.inputs.of_task(call.callee, id_, scope.inside(call.name), frozenset(inputs))
+        self.inputs.of_task(task, id_, scope.inside(call.name), frozenset(inputs))
 
     def call_outputs(self, scope: Scope) -> None:
         """A workflow without an output section exposes what its calls do."""
@@ -246,6 +244,13 @@ class _Lowering:
             return self.documents.type_text(scope.key, decl.type)
         except NoSuchTypeError as error:
             raise refuse(str(error), decl, scope.document) from None
+
+
+def _settable(workflow: WDL.Tree.Workflow) -> list[WDL.Tree.Decl]:
+    """A workflow's own inputs; without an input section (as in draft-2), every declaration at its top level."""
+    if workflow.inputs is not None:
+        return workflow.inputs
+    return [node for node in workflow.body if isinstance(node, WDL.Tree.Decl)]
 
 
 def _with_task(call: Call, key: str) -> Call:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import WDL
 
 from ..plan import ROOT
-from .documents import Documents, refuse, source_slice
+from .documents import Documents, document_of, refuse, source_slice
 
 _LONGEST_CONDITION = 40
 """Characters of a condition that become part of a section's id."""
@@ -66,6 +66,7 @@ class Ids:
     taken: set[str] = field(default_factory=lambda: {ROOT})
 
     def claim(self, *candidates: str) -> str:
+        """An id that nothing else has."""
         for candidate in candidates:
             if candidate not in self.taken:
                 self.taken.add(candidate)
@@ -85,7 +86,9 @@ def calls_in(body: Iterable[WDL.Tree.WorkflowNode]) -> Iterator[WDL.Tree.Call]:
             yield from calls_in(node.body)
 
 
-def open_scope(workflow: WDL.Tree.Workflow, document: WDL.Tree.Document, section: str, documents: Documents, ids: Ids) -> Scope:
+def open_scope(
+    workflow: WDL.Tree.Workflow, document: WDL.Tree.Document, section: str, documents: Documents, ids: Ids
+) -> Scope:
     """Claim the ids of a workflow and of all that it calls. ``section`` is claimed already."""
     scope = Scope(workflow, document, section, documents.key(document))
     sections: list[WDL.Tree.WorkflowSection] = []
@@ -100,8 +103,8 @@ def open_scope(workflow: WDL.Tree.Workflow, document: WDL.Tree.Document, section
             called = ids.claim(scope.inside(node.name))
             scope.ids[node.workflow_node_id] = called
             if isinstance(node.callee, WDL.Tree.Workflow):
-                scope.called[node.name] = open_scope(node.callee, node.callee.parent, called, documents, ids)
-        else:
+                scope.called[node.name] = open_scope(node.callee, document_of(node.callee), called, documents, ids)
+        elif isinstance(node, WDL.Tree.WorkflowSection):
             sections.append(node)
             pending.extend(reversed(node.body))
     for output in workflow.outputs or []:
@@ -127,13 +130,14 @@ def _names_in(body: Iterable[WDL.Tree.WorkflowNode]) -> Iterator[str]:
     for node in body:
         if isinstance(node, WDL.Tree.WorkflowSection):
             yield from _names_in(node.body)
-        else:
+        elif isinstance(node, (WDL.Tree.Decl, WDL.Tree.Call)):
             yield node.name
 
 
 def _section_name(section: WDL.Tree.WorkflowSection, document: WDL.Tree.Document) -> str:
     if isinstance(section, WDL.Tree.Scatter):
         return f"scatter_{section.variable}"
+    assert isinstance(section, WDL.Tree.Conditional)
     condition = source_slice(document, section.expr.pos)
     words = re.findall(r"!(?!=)|\w+", re.sub(r"#.*", "", condition))
     slug = "_".join("not" if word == "!" else word for word in words if word.isascii())

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import WDL
-from WDL import Expr
 
 from ..plan import Input
-from .documents import Documents, NoSuchTypeError, position, refuse, source_slice
+from .documents import Documents, NoSuchTypeError, document_of, refuse, source_slice
+from .load import position
 from .schema import schema_of
 from .task_slices import plain_meta
+from .values import to_json
 
 
 @dataclass
@@ -31,19 +32,20 @@ class InputsOf:
 
         :param path: what their names start with, before a dot; empty where the task itself is what runs.
         """
-        for decl in task.inputs if task.inputs is not None else task.postinputs:
+        for decl in task_inputs(task):
             if decl.name not in bound:
                 name = f"{path}.{decl.name}" if path else decl.name
-                self.of_decl(decl, call, name, task.parent, task.parameter_meta)
+                self.of_decl(decl, call, name, document_of(task), task.parameter_meta)
 
-    def of_decl(self, decl: WDL.Tree.Decl, node: str, name: str, document: WDL.Tree.Document, meta: dict[str, Any]) -> None:
+    def of_decl(
+        self, decl: WDL.Tree.Decl, node: str, name: str, document: WDL.Tree.Document, meta: dict[str, Any]
+    ) -> None:
         """Add one input declaration."""
         key = self.documents.key(document)
         try:
             written = self.documents.type_text(key, decl.type)
         except NoSuchTypeError as error:
             raise refuse(str(error), decl, document) from None
-        known, default = literal_default(decl)
         self.found.append(
             Input(
                 name=name,
@@ -52,8 +54,8 @@ class InputsOf:
                 document=key,
                 required=decl.expr is None and not decl.type.optional,
                 position=position(decl),
-                has_default=known,
-                default=default,
+                has_default=decl.expr is not None,
+                default=literal_default(decl),
                 default_text=source_slice(document, decl.expr.pos) if decl.expr is not None else "",
                 schema=schema_of(decl.type),
                 meta=plain_meta(meta.get(decl.name)),
@@ -61,14 +63,15 @@ class InputsOf:
         )
 
 
-def literal_default(decl: WDL.Tree.Decl) -> tuple[bool, Any]:
-    """Whether a declaration's default is a literal, and if so, what it is as JSON."""
-    if decl.expr is None:
-        return False, None
-    if isinstance(decl.expr, Expr.Null):
-        return True, None
+def task_inputs(task: WDL.Tree.Task) -> list[WDL.Tree.Decl]:
+    """A task's inputs; without an input section (as in draft-2), every declaration before its outputs."""
+    return task.inputs if task.inputs is not None else task.postinputs
+
+
+def literal_default(decl: WDL.Tree.Decl) -> Any:
+    """A declaration's default as JSON; None if it has none, or one that is no literal."""
     try:
-        literal = decl.expr.literal
-        return (False, None) if literal is None else (True, literal.coerce(decl.type).json)
-    except Exception:
-        return False, None
+        literal = decl.expr.literal if decl.expr is not None else None
+        return None if literal is None else to_json(literal.coerce(decl.type))
+    except (ValueError, WDL.Error.RuntimeError):
+        return None  # a literal that does not fit its type fails when it is evaluated

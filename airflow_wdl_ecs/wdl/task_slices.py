@@ -15,7 +15,8 @@ import WDL
 from WDL import Expr
 
 from ..plan import Task
-from .documents import Documents, position, source_slice
+from .documents import Documents, document_of, source_slice
+from .load import position
 
 
 @dataclass
@@ -51,7 +52,7 @@ class TaskSlices:
 
 def slice_task(task: WDL.Tree.Task, documents: Documents) -> Task:
     """Cut a task out of its document."""
-    document: WDL.Tree.Document = task.parent
+    document = document_of(task)
     text = source_slice(document, task.pos)
     key = documents.key(document)
     head = f"version {document.wdl_version}\n" if document.wdl_version else ""

@@ -1,0 +1,56 @@
+"""Everything that can be said about a WDL source before it runs: errors, and miniwdl's warnings.
+
+For people and editors; compiling needs none of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import WDL
+from WDL import Lint
+
+from ..errors import AuthorError, Problem
+from .load import Read, load, problem_at, read_location
+from .lower import lower
+
+
+def problems(source: str | Path, *, read: Read = read_location) -> list[Problem]:
+    """What is wrong or doubtful with a source (see `load`), in order of position; errors first.
+
+    A document with several tasks and no workflow is complete: there, each task is compiled.
+    A warning is suppressed by a comment on its line, ``# !NameOfTheWarning``, as in ``miniwdl check``.
+    """
+    try:
+        document = load(source, read=read)
+    except AuthorError as error:
+        return list(error.problems)
+    return [*_refused(document), *_warnings(document)]
+
+
+def _refused(document: WDL.Tree.Document) -> list[Problem]:
+    tasks = [None] if document.workflow is not None else [task.name for task in document.tasks]
+    for task in tasks:
+        try:
+            lower(document, task=task)
+        except AuthorError as error:
+            return list(error.problems)
+    return []
+
+
+def _warnings(document: WDL.Tree.Document) -> list[Problem]:
+    texts = _texts(document)
+    found: dict[Problem, None] = {}  # a document that several others import is linted once for each
+    for pos, kind, message, suppressed, *_ in Lint.collect(Lint.lint(document)):
+        if not suppressed:
+            place = problem_at(f"{message} ({kind})", pos, pos.uri, texts.get(pos.uri, ""))
+            found[Problem(place.message, place.position, place.excerpt, severity="warning")] = None
+    return sorted(found, key=lambda problem: (problem.position is None, problem.position))
+
+
+def _texts(document: WDL.Tree.Document) -> dict[str, str]:
+    texts = {document.pos.uri: document.source_text}
+    for statement in document.imports:
+        if statement.doc is not None:
+            texts.update(_texts(statement.doc))
+    return texts
