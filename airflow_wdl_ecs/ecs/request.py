@@ -1,0 +1,232 @@
+"""A `TaskRequest` as the ECS API wants it: a task definition by its content, and a RunTask (pure).
+
+The definition holds what ECS cannot override (images, roles, network, logs), so equal ones are registered once and
+reused by every attempt; what differs per attempt travels in the overrides as S3 URIs and paths, because overrides are
+limited to 8,192 characters. This module calls nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..task import CallIdentity, TaskRequest
+from .resources import TaskSize, fargate_pair
+from .settings import EcsSettings
+
+STAGE_IN = "stage-in"
+COMMAND = "command"
+STAGE_OUT = "stage-out"
+"""The names of the three containers; see the design of a task in ``staging``."""
+
+SCRIPT_VARIABLE = "WDL_STAGE_SCRIPT"
+PREFIX_VARIABLE = "WDL_ATTEMPT"
+STREAM_PREFIX = "wdl"
+
+_VOLUME = "wdl"
+_BOOT = {
+    # The script is read whole before any of it runs: half a script must not stage half of the inputs.
+    "aws": f'script=$(aws s3 cp --only-show-errors "${SCRIPT_VARIABLE}" -) && eval "$script"',
+    "s5cmd": (
+        'export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"; '
+        f'script=$(s5cmd --log error cat --raw "${SCRIPT_VARIABLE}") && eval "$script"'
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TaskDefinition:
+    """A task definition that is to exist: its family, which is its digest, and RegisterTaskDefinition's arguments."""
+
+    family: str
+    arguments: Mapping[str, Any]
+
+
+def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0) -> TaskDefinition:
+    """The definition for tasks whose command runs in ``image``.
+
+    :param settings: with the region set.
+    """
+    containers = [
+        _container(settings, STAGE_IN, settings.staging_image, _boot(settings), essential=False),
+        _container(settings, COMMAND, image, [], essential=False, after=(STAGE_IN, "SUCCESS"), gpu=gpu),
+        _container(
+            settings, STAGE_OUT, settings.staging_image, _boot(settings), essential=True, after=(COMMAND, "COMPLETE")
+        ),
+    ]
+    cpu, memory = fargate_pair(1024, 2048) or (1024, 2048)
+    arguments: dict[str, Any] = {
+        "containerDefinitions": containers,
+        "volumes": [{"name": _VOLUME, "host": {}}],
+        "networkMode": "awsvpc" if settings.subnets else "bridge",
+        "requiresCompatibilities": ["FARGATE" if settings.fargate else "EC2"],
+        # Only defaults: RunTask overrides both. Fargate refuses a definition without them.
+        "cpu": str(cpu),
+        "memory": str(memory),
+        "runtimePlatform": {"operatingSystemFamily": "LINUX", "cpuArchitecture": settings.cpu_architecture},
+    }
+    if settings.task_role_arn:
+        arguments["taskRoleArn"] = settings.task_role_arn
+    if settings.execution_role_arn:
+        arguments["executionRoleArn"] = settings.execution_role_arn
+    if settings.tags:
+        arguments["tags"] = _tags(settings.tags)
+    digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
+    family = f"wdl-{digest[:40]}"
+    return TaskDefinition(family, {"family": family, **arguments})
+
+
+def run_task(
+    request: TaskRequest,
+    size: TaskSize,
+    settings: EcsSettings,
+    *,
+    definition: str,
+    scope: str | None = None,
+    spot: bool = False,
+) -> dict[str, Any]:
+    """RunTask's arguments for one attempt.
+
+    :param definition: ARN, or ``family:revision``, of the registered definition.
+    :param spot: whether the attempt may run on the capacity of ``spot_capacity_providers``.
+    """
+    identity = request.identity
+    overrides: dict[str, Any] = {
+        "containerOverrides": [
+            _script_override(request, STAGE_IN),
+            {"name": COMMAND, "command": [f"{request.folder}/run.sh"]},
+            _script_override(request, STAGE_OUT),
+        ],
+        "cpu": str(size.cpu),
+        "memory": str(size.memory),
+    }
+    if size.disk is not None:
+        overrides["ephemeralStorage"] = {"sizeInGiB": size.disk}
+    arguments: dict[str, Any] = {
+        "cluster": settings.cluster,
+        "taskDefinition": definition,
+        "count": 1,
+        "clientToken": client_token(request, scope),
+        "startedBy": started_by(identity.dag_id, identity.run_id, identity.call, scope),
+        "overrides": overrides,
+        "tags": _tags({**settings.tags, **_identity_tags(identity)}),
+        **_where(settings, spot=spot),
+    }
+    if settings.subnets:
+        vpc: dict[str, Any] = {"subnets": list(settings.subnets)}
+        if settings.security_groups:
+            vpc["securityGroups"] = list(settings.security_groups)
+        if settings.fargate:
+            vpc["assignPublicIp"] = "ENABLED" if settings.assign_public_ip else "DISABLED"
+        arguments["networkConfiguration"] = {"awsvpcConfiguration": vpc}
+    return arguments
+
+
+def client_token(request: TaskRequest, scope: str | None = None) -> str:
+    """64 characters by which ECS knows that two RunTask are one: the same for the same attempt, and only for it."""
+    who = request.identity
+    return _digest(who.dag_id, who.run_id, scope, who.call, who.shard, who.try_number, request.attempt)
+
+
+def started_by(dag_id: str, run_id: str, call: str, scope: str | None = None) -> str:
+    """What all ECS tasks of one call of one run have in common (ListTasks can be asked for it)."""
+    return f"wdl-{_digest(dag_id, run_id, scope, call)[:32]}"
+
+
+def attempt_prefix(task: Mapping[str, Any]) -> str | None:
+    """The S3 prefix of the attempt that an ECS task, as DescribeTasks gives it, was started for; None if not ours."""
+    for container in task.get("overrides", {}).get("containerOverrides", ()):
+        for variable in container.get("environment", ()):
+            if variable["name"] == PREFIX_VARIABLE:
+                return str(variable["value"])
+    return None
+
+
+def log_stream(task_arn: str, container: str = COMMAND) -> str:
+    """The CloudWatch log stream of a container of a task."""
+    return f"{STREAM_PREFIX}/{container}/{task_arn.rsplit('/', 1)[-1]}"
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _boot(settings: EcsSettings) -> list[str]:
+    return ["-c", _BOOT[settings.staging_tool]]
+
+
+def _container(
+    settings: EcsSettings,
+    name: str,
+    image: str,
+    command: list[str],
+    *,
+    essential: bool,
+    after: tuple[str, str] | None = None,
+    gpu: int = 0,
+) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": name,
+        "image": image,
+        "essential": essential,
+        "entryPoint": ["bash"],
+        "mountPoints": [{"sourceVolume": _VOLUME, "containerPath": settings.container_root}],
+        "stopTimeout": settings.stop_timeout,
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": settings.log_group,
+                "awslogs-region": settings.region or "",
+                "awslogs-stream-prefix": STREAM_PREFIX,
+            },
+        },
+    }
+    if command:
+        container["command"] = command
+    if after:
+        container["dependsOn"] = [{"containerName": after[0], "condition": after[1]}]
+    if gpu:
+        container["resourceRequirements"] = [{"type": "GPU", "value": str(gpu)}]
+    return container
+
+
+def _script_override(request: TaskRequest, container: str) -> dict[str, Any]:
+    return {
+        "name": container,
+        "environment": [
+            {"name": PREFIX_VARIABLE, "value": request.prefix},
+            {"name": SCRIPT_VARIABLE, "value": f"{request.prefix}{container}.sh"},
+        ],
+    }
+
+
+def _where(settings: EcsSettings, *, spot: bool) -> dict[str, Any]:
+    providers = settings.spot_capacity_providers if spot else ()
+    strategy = [_provider(text) for text in providers or settings.capacity_providers]
+    return {"capacityProviderStrategy": strategy} if strategy else {"launchType": settings.launch_type}
+
+
+def _provider(text: str) -> dict[str, Any]:
+    name, *numbers = (part.strip() for part in text.split(":"))
+    item: dict[str, Any] = {"capacityProvider": name, "weight": int(numbers[0]) if numbers else 1}
+    if len(numbers) > 1:
+        item["base"] = int(numbers[1])
+    return item
+
+
+def _identity_tags(identity: CallIdentity) -> dict[str, str]:
+    shard = ".".join(map(str, identity.shard)) or "-"
+    return {"wdl:dag": identity.dag_id, "wdl:run": identity.run_id, "wdl:call": identity.call, "wdl:shard": shard}
+
+
+def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": _tag_text(key, 128), "value": _tag_text(value, 256)} for key, value in tags.items()]
+
+
+def _tag_text(text: str, longest: int) -> str:
+    """Tags take letters, digits, spaces and ``+ - = . _ : / @``."""
+    allowed: Iterable[str] = (char if char.isalnum() or char in " +-=._:/@" else "_" for char in text)
+    return "".join(allowed)[:longest]

@@ -1,0 +1,351 @@
+"""Where a run keeps everything in S3, and how it is read, written and listed.
+
+`Layout` is the map (pure); `RunStore` reads and writes by it, and is the `Files` that expressions see: this run's
+folder and what the run was given, and nothing else. Plans and inputs never change once written, so a process keeps
+the last few; the outputs of a call change only when someone clears the call, which changes the call's epoch. This
+module knows neither WDL nor ECS.
+
+::
+
+    <workspace>/plans/<digest>.json
+    <workspace>/runs/<dag>/<run>/run.json, inputs.json, outputs.json
+                                 files/<sha256>/<name>                what write_lines() and the like made
+                                 scatters/<section>.json              how its shards are divided
+                                 calls/<call>/epoch.json              changes when a success is cleared
+                                 calls/<call>/<shard>/outputs.json    the shard has succeeded
+                                                      attempts.json   its ECS tasks, and what became of each
+                                                      <attempt>/      scripts, stdout, stderr, result.json, work/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from .aws import aws_errors, error_code
+from .errors import AwsError, EvaluationError
+from .plan import Plan, Shard
+from .task import MAX_READ
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
+_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+def key_safe(name: str) -> str:
+    """A name as one segment of an S3 key: different names give different segments, and it reads like the name.
+
+    Characters other than letters, digits, ``_``, ``.`` and ``-`` become ``=XX`` per byte of UTF-8; so do the names
+    that a path would swallow (empty, ``.``, ``..``).
+    """
+    if name in ("", ".", ".."):
+        return "=" + "".join("=2E" for _ in name)
+    return _UNSAFE.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), name)
+
+
+def shard_key(shard: Shard) -> str:
+    """A shard as a word: ``0.3`` for ``(0, 3)``, ``_`` outside scatters."""
+    return ".".join(map(str, shard)) or "_"
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an ``s3://`` URI.
+
+    :raises EvaluationError: if it is no such URI.
+    """
+    bucket, slash, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise EvaluationError(f"not an s3:// URI: {uri}")
+    return bucket, key if slash else ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The URIs of one run's things; every folder ends with ``/``.
+
+    :param workspace: ``s3://bucket`` or ``s3://bucket/prefix``.
+    :param scope: tells several runs within one Airflow run apart: the task id of an operator on its own.
+    """
+
+    workspace: str
+    dag_id: str
+    run_id: str
+    scope: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The run's folder."""
+        folder = f"{self.workspace.rstrip('/')}/runs/{key_safe(self.dag_id)}/{key_safe(self.run_id)}/"
+        return f"{folder}tasks/{key_safe(self.scope)}/" if self.scope is not None else folder
+
+    def plan(self, digest: str) -> str:
+        """The plan with this digest; runs share it."""
+        return f"{self.workspace.rstrip('/')}/plans/{digest}.json"
+
+    def named(self, name: str) -> str:
+        """A thing of the run's own, such as ``inputs.json``."""
+        return f"{self.folder}{name}"
+
+    def file(self, digest: str, name: str) -> str:
+        """A file that an expression wrote."""
+        return f"{self.folder}files/{digest}/{key_safe(name)}"
+
+    def call(self, call: str) -> str:
+        """A call's folder."""
+        return f"{self.folder}calls/{key_safe(call)}/"
+
+    def shard(self, call: str, shard: Shard) -> str:
+        """The folder of one shard of a call."""
+        return f"{self.call(call)}{shard_key(shard)}/"
+
+    def attempt(self, call: str, shard: Shard, attempt: int) -> str:
+        """The folder of one attempt."""
+        return f"{self.shard(call, shard)}{attempt}/"
+
+
+class Recent:
+    """The most recently used values, at most so many; any thread may use it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """The value, or None."""
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key]
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Keep a value, and forget the one that was used longest ago."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+
+_plans = Recent(16)
+_inputs = Recent(64)
+_outputs = Recent(4096)
+
+
+class RunStore:
+    """Reads and writes one run's folder; the `Files` of its expressions. Every method blocks; any thread may call.
+
+    :param s3: a boto3 S3 client.
+    :param readable: URIs that expressions may read besides the run's folder: a file's own, or a prefix ending in ``/``.
+    """
+
+    def __init__(self, s3: Any, layout: Layout, readable: Iterable[str] = ()) -> None:
+        self.layout = layout
+        self._s3 = s3
+        given = set(readable)
+        self._readable_files = frozenset(uri for uri in given if not uri.endswith("/"))
+        self._readable_folders = (layout.folder, *sorted(uri for uri in given if uri.endswith("/")))
+        self._sizes = Recent(4096)
+        self._written = Recent(4096)
+
+    # Files: what expressions see.
+
+    def read(self, uri: str) -> bytes:
+        """The contents of a file; see `task.Files`."""
+        self._allow(uri)
+        data = self.get(uri, limit=MAX_READ)
+        if data is None:
+            raise EvaluationError(f"no such file: {uri}")
+        return data
+
+    def size(self, uri: str) -> int | None:
+        """Bytes of a file, or of everything below a folder; see `task.Files`."""
+        self._allow(uri)
+        size: int | None = self._sizes.get(uri)
+        if size is None:
+            size = self._size(uri)
+            if size is not None:
+                self._sizes.put(uri, size)
+        return size
+
+    def list(self, uri: str) -> Iterator[tuple[str, int]]:
+        """The files below a folder; see `task.Files`."""
+        self._allow(uri if uri.endswith("/") else f"{uri}/")
+        return self._list(uri if uri.endswith("/") else f"{uri}/")
+
+    def write(self, data: bytes, name: str) -> str:
+        """Keep what an expression wrote; see `task.Files`."""
+        uri = self.layout.file(hashlib.sha256(data).hexdigest(), name)
+        if not self._written.get(uri):
+            self.put(uri, data)
+            self._written.put(uri, True)
+        return uri
+
+    def _allow(self, uri: str) -> None:
+        folder = uri if uri.endswith("/") else f"{uri}/"
+        if uri in self._readable_files or any(
+            uri.startswith(prefix) or folder == prefix for prefix in self._readable_folders
+        ):
+            return
+        raise EvaluationError(
+            f"this run may not read {uri}",
+            hint="expressions read the run's own files and its inputs; readable_prefixes allows more",
+        )
+
+    # The run's own things.
+
+    def get(self, uri: str, *, limit: int | None = None) -> bytes | None:
+        """An object's bytes, or None if there is none.
+
+        :raises EvaluationError: if it has more bytes than ``limit``.
+        :raises AwsError: if fewer bytes arrived than the object has.
+        """
+        bucket, key = split_uri(uri)
+        with aws_errors("GetObject", uri):
+            try:
+                response = self._s3.get_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) in _ABSENT:
+                    return None
+                raise
+            size = response["ContentLength"]
+            if limit is not None and size > limit:
+                response["Body"].close()
+                raise EvaluationError(f"{uri} has {size} bytes, and an expression may read {limit} at most")
+            data: bytes = response["Body"].read()
+        if len(data) != size:
+            raise AwsError(f"{uri}: {len(data)} of {size} bytes arrived", operation="GetObject")
+        return data
+
+    def tail(self, uri: str, size: int) -> bytes:
+        """The last ``size`` bytes of an object; nothing if it is empty or not there."""
+        bucket, key = split_uri(uri)
+        with aws_errors("GetObject", uri):
+            try:
+                response = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")
+            except ClientError as error:
+                if error_code(error) in _ABSENT | {"InvalidRange", "416"}:
+                    return b""
+                raise
+            data: bytes = response["Body"].read()
+        return data[-size:]
+
+    def put(self, uri: str, data: bytes, content_type: str = "binary/octet-stream") -> None:
+        """Write an object."""
+        bucket, key = split_uri(uri)
+        with aws_errors("PutObject", uri):
+            self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+
+    def get_json(self, uri: str) -> Any:
+        """An object's JSON value, or None if there is no such object."""
+        data = self.get(uri)
+        return None if data is None else json.loads(data)
+
+    def put_json(self, uri: str, value: Any) -> None:
+        """Write a value as JSON."""
+        self.put(uri, json.dumps(value, indent=1, ensure_ascii=False).encode(), "application/json")
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is such a file, or anything below such a folder; no allow rule is asked."""
+        return self._size(uri, any_will_do=True) is not None
+
+    def _size(self, uri: str, *, any_will_do: bool = False) -> int | None:
+        if uri.endswith("/"):
+            sizes = (size for _, size in self._list(uri, page=1 if any_will_do else 1000))
+            first = next(sizes, None)
+            return first if first is None or any_will_do else first + sum(sizes)
+        bucket, key = split_uri(uri)
+        with aws_errors("HeadObject", uri):
+            try:
+                return int(self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
+            except ClientError as error:
+                if error_code(error) in _ABSENT:
+                    return None
+                raise
+
+    def _list(self, uri: str, page: int = 1000) -> Iterator[tuple[str, int]]:
+        bucket, prefix = split_uri(uri)
+        with aws_errors("ListObjectsV2", uri):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page}
+            )
+            for found in pages:
+                for item in found.get("Contents", ()):
+                    # A key that ends in a slash is a console's marker of an empty folder, not a file.
+                    if not item["Key"].endswith("/"):
+                        yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
+
+    # How an outermost scatter was divided among mapped instances (see ``scatter``).
+
+    def write_division(self, section: str, division: dict[str, int]) -> None:
+        """Write how a scatter's shards are divided."""
+        self.put_json(self.layout.named(f"scatters/{key_safe(section)}.json"), division)
+
+    def read_division(self, section: str) -> dict[str, int] | None:
+        """How a scatter's shards are divided, or None if that is not known."""
+        division: dict[str, int] | None = self.get_json(self.layout.named(f"scatters/{key_safe(section)}.json"))
+        return division
+
+    # What does not change, or only with its epoch.
+
+    def plan(self, digest: str) -> Plan:
+        """The plan with this digest.
+
+        :raises AwsError: if it is not there.
+        """
+        plan = _plans.get(digest)
+        if plan is None:
+            uri = self.layout.plan(digest)
+            data = self.get(uri)
+            if data is None:
+                raise AwsError(f"the run's plan {uri} is not there", code="NoSuchKey", operation="GetObject")
+            plan = Plan.from_json(data, where=uri)
+            _plans.put(digest, plan)
+        assert isinstance(plan, Plan)
+        return plan
+
+    def put_plan(self, plan: Plan) -> None:
+        """Write a plan, unless it is there."""
+        uri = self.layout.plan(plan.digest)
+        if not self.exists(uri):
+            self.put(uri, plan.to_json(), "application/json")
+        _plans.put(plan.digest, plan)
+
+    def inputs(self, digest: str) -> dict[str, Any]:
+        """The run's bound inputs; ``digest`` is that of their JSON, as ``run.json`` gives it."""
+        key = (self.layout.folder, digest)
+        inputs = _inputs.get(key)
+        if inputs is None:
+            inputs = self.get_json(self.layout.named("inputs.json"))
+            _inputs.put(key, inputs)
+        assert isinstance(inputs, dict)
+        return inputs
+
+    def epoch(self, call: str) -> str:
+        """What changes when successes of a call are cleared; the outputs read under one epoch stay true in it."""
+        return str(self.get_json(f"{self.layout.call(call)}epoch.json") or "")
+
+    def begin_epoch(self, call: str, epoch: str) -> None:
+        """Make every process forget the outputs of a call that it has read."""
+        self.put_json(f"{self.layout.call(call)}epoch.json", epoch)
+
+    def call_outputs(self, call: str, shard: Shard, epoch: str) -> dict[str, Any] | None:
+        """A shard's outputs, or None if it has not succeeded."""
+        uri = f"{self.layout.shard(call, shard)}outputs.json"
+        outputs = _outputs.get((uri, epoch))
+        if outputs is None:
+            ledger = self.get_json(uri)
+            if ledger is None:
+                return None
+            outputs = ledger["outputs"]
+            _outputs.put((uri, epoch), outputs)
+        assert isinstance(outputs, dict)
+        return outputs
