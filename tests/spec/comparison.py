@@ -6,7 +6,8 @@ Both sides are JSON; ours has files as URIs. The rules, where the specification'
 - the part of an output's name before the first dot is not compared: several examples name another workflow there;
 - a file or directory is the one expected if it has the expected base name, or (a file) the expected contents;
 - numbers are equal within a millionth, since the examples round them; a Boolean is not a number;
-- the members of an object (a struct, a map, a pair) have no order, the items of an array do.
+- the members of an object (a struct, a map, a pair) have no order, the items of an array do;
+- a member that is null may be left out: an optional member of a struct that is not given is ``None``.
 
 This module knows neither how an example is run nor where files are: it is given a function that reads them.
 """
@@ -50,17 +51,22 @@ def _local(name: str) -> str:
 
 def _compare(where: str, expected: Any, ours: Any, read: ReadFile) -> list[str]:
     if isinstance(expected, dict) and isinstance(ours, dict):
-        if expected.keys() != ours.keys():
-            return [f"{where}: members {sorted(expected)} expected, not {sorted(ours)}"]
-        return [line for key in expected for line in _compare(f"{where}.{key}", expected[key], ours[key], read)]
+        one, other = _without_null(expected), _without_null(ours)
+        if one.keys() != other.keys():
+            return [f"{where}: members {sorted(one)} expected, not {sorted(other)}"]
+        return [line for key in one for line in _compare(f"{where}.{key}", one[key], other[key], read)]
     if isinstance(expected, list) and isinstance(ours, list):
         if len(expected) != len(ours):
             return [f"{where}: {len(expected)} items expected, not {len(ours)}: {expected!r}, not {ours!r}"]
         pairs = enumerate(zip(expected, ours, strict=True))
-        return [line for index, (one, other) in pairs for line in _compare(f"{where}[{index}]", one, other, read)]
+        return [line for index, pair in pairs for line in _compare(f"{where}[{index}]", *pair, read)]
     if isinstance(expected, str) and isinstance(ours, str) and ours.startswith("s3://"):
         return [] if _is_file(expected, ours, read) else [f"{where}: {expected!r} expected, not {ours!r}"]
     return [] if _same(expected, ours) else [f"{where}: {expected!r} expected, not {ours!r}"]
+
+
+def _without_null(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in members.items() if value is not None}
 
 
 def _is_file(expected: str, uri: str, read: ReadFile) -> bool:
