@@ -1,0 +1,205 @@
+"""Where a task's files are: URI to container path, and back.
+
+Inputs are localized as the specification's "Task Input Localization" says: names are kept, files of one S3 folder
+stand side by side, and files of different folders are apart. Outputs are the files that the attempt's result lists.
+Nothing here evaluates an expression, and only whether a child of an input directory exists is asked of `Files`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+
+from ..errors import EvaluationError
+from ..task import Files, StageIn, TaskResult
+
+
+class TaskLocations:
+    """The files that a task's inputs, declarations and command may name (see `stdlib.Locations`).
+
+    :param folder: the attempt's folder in the container.
+    """
+
+    def __init__(self, folder: str, files: Files) -> None:
+        self.folder = folder.rstrip("/")
+        self.work = f"{self.folder}/work"
+        self.stdout = f"{self.folder}/stdout"
+        self.stderr = f"{self.folder}/stderr"
+        self._files = files
+        self._staged: dict[str, StageIn] = {}
+
+    @property
+    def staged(self) -> tuple[StageIn, ...]:
+        """What was localized so far, in order."""
+        return tuple(self._staged.values())
+
+    def copy(self) -> TaskLocations:
+        """The same locations; what is localized there is not staged here."""
+        other = TaskLocations(self.folder, self._files)
+        other._staged = dict(self._staged)
+        return other
+
+    def localize(self, uri: str, *, directory: bool) -> str:
+        """The container path of a file or directory that is to be staged.
+
+        :raises EvaluationError: if it is not in S3, or another file already has its path.
+        """
+        bare = uri.rstrip("/")
+        if not bare.startswith("s3://") or ".." in bare.split("/"):
+            raise EvaluationError(
+                f"{uri!r} is not an s3:// URI", hint="A task's files come from S3; give the file as an input in S3."
+            )
+        parent, _, name = bare.rpartition("/")
+        key = hashlib.sha256(parent.encode()).hexdigest()[:10]
+        path = f"{self.folder}/inputs/{key}/{name}"
+        wanted = StageIn(uri=f"{bare}/" if directory else bare, path=path, directory=directory)
+        if self._staged.setdefault(path, wanted) != wanted:
+            raise EvaluationError(f"{bare} is both a file and a directory")
+        return path
+
+    def written(self, uri: str) -> str:
+        """See `stdlib.Locations.written`."""
+        return self.localize(uri, directory=False)
+
+    def work_directory(self) -> str:
+        """See `stdlib.Locations.work_directory`."""
+        return self.work
+
+    def uri(self, path: str, *, directory: bool) -> str:
+        """See `stdlib.Locations.uri`."""
+        if path.startswith("s3://") and ".." not in path.split("/"):
+            return path.rstrip("/") + "/" if directory else path
+        found = self.input_uri(path, directory=directory)
+        if found is None:
+            raise EvaluationError(
+                f"{path!r} is not one of the call's inputs",
+                hint="Before its command runs, a task reads only its inputs.",
+            )
+        return found
+
+    def input_uri(self, path: str, *, directory: bool) -> str | None:
+        """The URI of a staged input, or of what stands below a staged directory; None for any other path.
+
+        :raises EvaluationError: if the input is a file and a directory is wanted, or the reverse.
+        """
+        path = posixpath.normpath(path)
+        staged = self._staged.get(path)
+        if staged is not None:
+            if staged.directory != directory:
+                raise EvaluationError(f"{path!r} is a {'directory' if staged.directory else 'file'}")
+            return staged.uri
+        parent = posixpath.dirname(path)
+        while len(parent) > len(self.folder):
+            above = self._staged.get(parent)
+            if above is not None and above.directory:
+                return above.uri + path[len(parent) + 1 :] + ("/" if directory else "")
+            parent = posixpath.dirname(parent)
+        return None
+
+    def existing_input(self, path: str, *, directory: bool) -> str | None:
+        """As `input_uri`, but None also if there is no such thing below the staged directory."""
+        uri = self.input_uri(path, directory=directory)
+        if uri is None or posixpath.normpath(path) in self._staged or self._files.size(uri) is not None:
+            return uri
+        return None
+
+    def in_work(self, path: str) -> str | None:
+        """A path relative to the work directory, ``.`` for itself; None if it is not below it."""
+        if "://" in path:
+            return None
+        absolute = posixpath.normpath(posixpath.join(self.work, path))
+        if absolute == self.work:
+            return "."
+        return absolute[len(self.work) + 1 :] if absolute.startswith(f"{self.work}/") else None
+
+
+class OutputLocations:
+    """The files that a task's outputs may name: its inputs, its work directory, its stdout and stderr.
+
+    :param prefix: where the attempt is kept, ``s3://.../``.
+    """
+
+    def __init__(self, inputs: TaskLocations, result: TaskResult, prefix: str) -> None:
+        self.inputs = inputs
+        self.result = result
+        self.prefix = prefix.rstrip("/") + "/"
+        self._kept = {file.path for file in result.files}
+        self._directories = {posixpath.normpath(path) for path in result.directories} | {"."}
+        for path in self._kept:
+            above = posixpath.dirname(path)
+            while above and above not in self._directories:
+                self._directories.add(above)
+                above = posixpath.dirname(above)
+
+    def written(self, uri: str) -> str:
+        """See `stdlib.Locations.written`."""
+        return self.inputs.localize(uri, directory=False)
+
+    def work_directory(self) -> str:
+        """See `stdlib.Locations.work_directory`."""
+        return self.inputs.work
+
+    def uri(self, path: str, *, directory: bool) -> str:
+        """See `stdlib.Locations.uri`."""
+        found = self.locate(path, directory=directory)
+        if found is None:
+            raise EvaluationError(self.missing(path, directory=directory))
+        return found
+
+    def locate(self, path: str, *, directory: bool) -> str | None:
+        """The URI of an existing file or directory, or None.
+
+        :raises EvaluationError: if it is outside the work directory and the inputs, or of the other kind.
+        """
+        if self.inputs.input_uri(path, directory=directory) is not None:
+            return self.inputs.existing_input(path, directory=directory)
+        if path in (self.inputs.stdout, self.inputs.stderr) and not directory:
+            return self.prefix + posixpath.basename(path)
+        relative = self.inputs.in_work(path)
+        if relative is None:
+            raise EvaluationError(
+                f"{path!r} is outside the task's work directory and its inputs",
+                hint="Copy the file into the work directory in the command.",
+            )
+        if relative in (self._kept if directory else self._directories):
+            raise EvaluationError(f"{path!r} is a {'file' if directory else 'directory'}")
+        if relative not in (self._directories if directory else self._kept):
+            return None
+        below = "work/" if relative == "." else f"work/{relative}"
+        return self.prefix + (below.rstrip("/") + "/" if directory else below)
+
+    def missing(self, path: str, *, directory: bool) -> str:
+        """Says that a file or directory is not there, and why, if that is known."""
+        text = f"the command made no {'directory' if directory else 'file'} {path!r}"
+        name = posixpath.basename(path.rstrip("/"))
+        why = [problem for problem in self.result.problems if name and name in problem]
+        return f"{text} ({'; '.join(why)})" if why else text
+
+    def expand(self, pattern: str) -> list[str]:
+        """The files that a pattern of ``glob()`` matched, as container paths, in bash's order."""
+        matched = self.result.globs.get(pattern)
+        if matched is None:
+            # The pattern came out of a file, so bash was not asked; everything is kept, and the names decide.
+            expression = _pattern(posixpath.normpath(pattern))
+            matched = tuple(sorted(path for path in self._kept if expression.fullmatch(path)))
+        return [posixpath.join(self.inputs.work, path) for path in matched]
+
+
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """A bash pattern without braces as a regular expression over relative paths."""
+    parts: list[str] = []
+    for segment in pattern.split("/"):
+        text = "" if segment.startswith(".") else r"(?!\.)"
+        for piece in re.findall(r"\[[!^]?\]?[^\]]*\]|.", segment, re.DOTALL):
+            if piece == "*":
+                text += "[^/]*"
+            elif piece == "?":
+                text += "[^/]"
+            elif len(piece) > 1:
+                body = piece[1:-1].replace("\\", "\\\\")
+                text += f"[{'^' + body[1:] if body.startswith('!') else body}]"
+            else:
+                text += re.escape(piece)
+        parts.append(text)
+    return re.compile("/".join(parts), re.DOTALL)
