@@ -1,0 +1,119 @@
+"""The WSGI application in front of moto: lets in only those who know the access key, answers what the embedded ECS runs
+itself, counts calls, and hands everything else to moto.
+
+Loopback is no authentication (any user of the machine and any web page's script may connect), hence the key and the check of
+the Host header. This module knows HTTP and no tasks.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+from .ecs_api import EcsApi
+from .validation import ApiError
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+ECS_TARGET = "AmazonEC2ContainerServiceV20141113."
+KEY_HEADER = "HTTP_X_WDL_ACCESS_KEY"
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/aws4_request")
+_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error"}
+
+
+class Front:
+    """See the module.
+
+    :param access_key: the only key that is let in.
+    :param nonce: what ``/_wdl/nonce`` answers, so that a client knows which server it talks to.
+    """
+
+    def __init__(self, moto: Application, api: EcsApi, access_key: str, nonce: str) -> None:
+        self._moto = moto
+        self._api = api
+        self._access_key = access_key
+        self._nonce = nonce
+        self._hosts: frozenset[str] = frozenset()
+        self._ecs_lock = threading.Lock()
+        self.calls: Counter[str] = Counter()
+
+    def listen(self, port: int) -> None:
+        """Say which port this is, and so which Host headers are ours."""
+        self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        if environ.get("HTTP_HOST") not in self._hosts:
+            return _text(start_response, 403, "Unknown Host header.")
+        path = environ.get("PATH_INFO", "")
+        key, region, service = _credential(environ)
+        if not hmac.compare_digest(key.encode(), self._access_key.encode()):
+            return _error(start_response, ApiError("UnrecognizedClientException", "The access key is not valid.", 403))
+        if path.startswith("/_wdl/"):
+            return self._own(path, environ, start_response)
+        if path.startswith("/moto-api"):
+            return _text(start_response, 404, "Not here.")
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if target.startswith(ECS_TARGET):
+            return self._ecs(target.removeprefix(ECS_TARGET), region, environ, start_response)
+        self.calls[f"{service}:{target.rpartition('.')[2] or environ.get('REQUEST_METHOD', '')}"] += 1
+        return self._moto(environ, start_response)
+
+    def _ecs(self, operation: str, region: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        self.calls[f"ecs:{operation}"] += 1
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            answer = self._api.answer(operation, json.loads(body or b"{}"), region)
+        except ApiError as error:
+            return _error(start_response, error)
+        if answer is not None:
+            return _json(start_response, 200, answer)
+        environ["wsgi.input"] = io.BytesIO(body)
+        with self._ecs_lock:  # moto's ECS is not made for threads
+            return list(self._moto(environ, start_response))
+
+    def _own(self, path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if path == "/_wdl/nonce":
+            return _json(start_response, 200, {"nonce": self._nonce})
+        if path == "/_wdl/stats":
+            return _json(start_response, 200, {"calls": dict(self.calls)})
+        return _text(start_response, 404, "Not here.")
+
+
+def _credential(environ: Environ) -> tuple[str, str, str]:
+    """Access key, region and service of a request: of its signature, its presigned query, or this package's own header."""
+    if KEY_HEADER in environ:
+        return environ[KEY_HEADER], "", "wdl"
+    match = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if match is None:
+        presigned = parse_qs(environ.get("QUERY_STRING", "")).get("X-Amz-Credential", [""])[0]
+        match = _CREDENTIAL.search(f"Credential={presigned}")
+    return (match.group(1), match.group(2), match.group(3)) if match else ("", "", "")
+
+
+def _json(start_response: StartResponse, status: int, value: Any) -> list[bytes]:
+    return _send(start_response, status, "application/x-amz-json-1.1", json.dumps(value).encode())
+
+
+def _text(start_response: StartResponse, status: int, text: str) -> list[bytes]:
+    return _send(start_response, status, "text/plain", text.encode())
+
+
+def _error(start_response: StartResponse, error: ApiError) -> list[bytes]:
+    return _json(start_response, error.status, {"__type": error.code, "message": error.message, **error.members})
+
+
+def _send(start_response: StartResponse, status: int, kind: str, body: bytes) -> list[bytes]:
+    start_response(
+        f"{status} {_REASONS.get(status, 'Error')}", [("Content-Type", kind), ("Content-Length", str(len(body)))]
+    )
+    return [body]
