@@ -23,7 +23,7 @@ from .output_request import output_request
 from .runtime_attributes import images, is_overridden, task_variable
 from .slices import parse_task, position_in_task
 from .stdlib import Library, OutputLibrary
-from .values import JSON, from_json, to_json
+from .values import JSON, admits, from_json, to_json
 
 Paths = WDL.Value.File | WDL.Value.Directory
 _WITHOUT_TASK_VARIABLE = ("draft-2", "1.0", "1.1")
@@ -277,12 +277,9 @@ def _existing(
         return str(path.value) if keep else found
 
     rewritten = WDL.Value.rewrite_paths(value, rewrite)
-    if not absent:
-        return rewritten
-    try:
-        return rewritten.coerce(wdl_type)
-    except (FileNotFoundError, WDL.Error.RuntimeError):
-        raise EvaluationError(absent[0]) from None
+    if absent and not admits(wdl_type, rewritten):
+        raise EvaluationError(absent[0])
+    return rewritten
 
 
 def _in_order(decls: Iterable[WDL.Tree.Decl]) -> list[WDL.Tree.Decl]:

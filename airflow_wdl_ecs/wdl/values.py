@@ -122,6 +122,22 @@ def _type(
     return struct
 
 
+def admits(wdl_type: WDL.Type.Base, value: WDL.Value.Base) -> bool:
+    """Whether every ``None`` in a value of a type stands where the type allows one."""
+    if isinstance(value, WDL.Value.Null):
+        return wdl_type.optional or isinstance(wdl_type, WDL.Type.Any)
+    if isinstance(wdl_type, WDL.Type.StructInstance) and isinstance(value, WDL.Value.Struct):
+        members = wdl_type.members or {}
+        return all(admits(members[name], member) for name, member in value.value.items() if name in members)
+    if isinstance(wdl_type, WDL.Type.Map) and isinstance(value, WDL.Value.Map):
+        return all(admits(of, part) for item in value.value for of, part in zip(wdl_type.item_type, item, strict=True))
+    if isinstance(wdl_type, WDL.Type.Pair) and isinstance(value, WDL.Value.Pair):
+        return admits(wdl_type.left_type, value.value[0]) and admits(wdl_type.right_type, value.value[1])
+    if isinstance(wdl_type, WDL.Type.Array) and isinstance(value, WDL.Value.Array):
+        return all(admits(wdl_type.item_type, item) for item in value.value)
+    return True
+
+
 # --- JSON to values --------------------------------------------------------------------------------------------------
 
 
