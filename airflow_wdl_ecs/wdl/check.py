@@ -41,7 +41,7 @@ def _refused(document: WDL.Tree.Document) -> list[Problem]:
 def _warnings(document: WDL.Tree.Document) -> list[Problem]:
     texts = _texts(document)
     found: dict[Problem, None] = {}  # a document that several others import is linted once for each
-    for pos, kind, message, suppressed, *_ in Lint.collect(Lint.lint(document)):
+    for pos, kind, message, suppressed, *_ in Lint.collect(Lint.lint(document)):  # type: ignore[no-untyped-call]
         if not suppressed:
             place = problem_at(f"{message} ({kind})", pos, pos.uri, texts.get(pos.uri, ""))
             found[Problem(place.message, place.position, place.excerpt, severity="warning")] = None

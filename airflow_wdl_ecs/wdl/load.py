@@ -239,7 +239,8 @@ def _resolve(uri: str, importer: str, importer_name: str) -> tuple[str, str]:
 def _reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    return str(error.strerror or getattr(error, "reason", "") or error)
+    below = getattr(error, "reason", None)  # of a URLError
+    return _reason(below) if isinstance(below, OSError) else str(error.strerror or below or error)
 
 
 def _is_url(location: str) -> bool:
