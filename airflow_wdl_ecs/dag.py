@@ -38,6 +38,7 @@ def wdl_dag(
     *,
     dag_id: str | None = None,
     task: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
     settings: EcsSettings | Mapping[str, Any] | None = None,
     call_args: CallArgs | None = None,
     **dag_args: Any,
@@ -48,6 +49,7 @@ def wdl_dag(
         WDL source, which is compiled here each time that the file is parsed.
     :param dag_id: default: the workflow's name.
     :param task: for a WDL source without a workflow: which task to run.
+    :param inputs: values for inputs that a run does not give, templated: what a DAG with a schedule needs.
     :param settings: overrides of the deployment's ``[wdl_ecs]`` settings.
     :param call_args: keyword arguments for the operators of calls, by call id.
     :param dag_args: anything else that ``airflow.sdk.DAG`` takes.
@@ -59,13 +61,14 @@ def wdl_dag(
         from .wdl.lower import compile_wdl
 
         plan = compile_wdl(source, task=task)
-    return build_dag(plan, dag_id=dag_id, settings=settings, call_args=call_args, **dag_args)
+    return build_dag(plan, dag_id=dag_id, inputs=inputs, settings=settings, call_args=call_args, **dag_args)
 
 
 def build_dag(
     plan: Plan,
     *,
     dag_id: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
     settings: EcsSettings | Mapping[str, Any] | None = None,
     call_args: CallArgs | None = None,
     **dag_args: Any,
@@ -79,21 +82,31 @@ def build_dag(
         )
     dag_args.setdefault("schedule", None)
     dag_args.setdefault("catchup", False)
-    dag_args.setdefault("params", params_of(plan))
+    params = {**params_of(plan, inputs or {}), **dag_args.pop("params", {})}
     dag_args.setdefault("tags", ["wdl"])
     description = plan.meta.get("description")
     if isinstance(description, str):
         dag_args.setdefault("description", description)
     with DAG(dag_id or plan.name, **dag_args) as dag:
-        _Builder(plan, settings, call_args or {}).build()
+        _Builder(plan, inputs or {}, settings, call_args or {}).build()
+    # Airflow copies the params that a DAG has into every operator made in it, and validates them all for each one
+    # when it serialises the DAG: minutes for a workflow of hundreds of inputs. Those of the DAG are enough.
+    dag.params = params
     return dag
 
 
 class _Builder:
     """Walks a plan's sections and makes their groups and operators in the DAG that is open."""
 
-    def __init__(self, plan: Plan, settings: EcsSettings | Mapping[str, Any] | None, call_args: CallArgs) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Any],
+        settings: EcsSettings | Mapping[str, Any] | None,
+        call_args: CallArgs,
+    ) -> None:
         self.plan = plan
+        self.inputs = inputs
         self.settings = settings
         self.call_args = call_args
         self.operators: dict[str, BaseOperator] = {}
@@ -115,7 +128,7 @@ class _Builder:
 
     def build(self) -> None:
         """Make every operator, then draw every edge."""
-        inputs = WdlInputsOperator(task_id=self.inputs_id, plan=self.plan, settings=self.settings)
+        inputs = WdlInputsOperator(task_id=self.inputs_id, plan=self.plan, inputs=self.inputs, settings=self.settings)
         self._fill(ROOT, outermost_scatter=None)
         outputs = WdlOutputsOperator(
             task_id=self.outputs_id, settings=self.settings, trigger_rule=TriggerRule.NONE_FAILED
@@ -148,7 +161,7 @@ class _Builder:
             if inner.kind == "scatter" and outermost_scatter is None:
                 self._mapped_group(inner)
             else:
-                with TaskGroup(inner.id, prefix_group_id=False, group_display_name=inner.label or inner.id):
+                with TaskGroup(group_id(inner), prefix_group_id=False, group_display_name=inner.label or inner.id):
                     self._fill(inner.id, outermost_scatter)
 
     def _call_operator(self, call: Call, outermost_scatter: str | None) -> WdlEcsTaskOperator:
@@ -190,6 +203,11 @@ class _Builder:
                 if (above, node) not in self.connected:
                     self.connected.add((above, node))
                     self.operators[node].set_upstream(self.operators[above])
+
+
+def group_id(section: Section) -> str:
+    """A section's id as Airflow has it for a task group: without dots, which a WDL name's ``-`` cannot be taken for."""
+    return section.id.replace(".", "-")
 
 
 def _free(name: str, occupied: set[str]) -> str:

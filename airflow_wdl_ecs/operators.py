@@ -97,18 +97,33 @@ class WdlInputsOperator(BaseOperator):
     folder and the inputs as they were understood.
 
     :param plan: the compiled workflow.
+    :param inputs: values for inputs that the DAG run does not give (templated).
     :param settings: overrides of the deployment's settings.
     """
 
-    def __init__(self, *, plan: Plan, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    template_fields = ("inputs",)
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        inputs: Mapping[str, Any] | None = None,
+        settings: EcsSettings | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
+        self.inputs = dict(inputs or {})
         self.settings = settings_overrides(settings)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin the run."""
         with airflow_errors():
-            run = _begin(self.plan, given_inputs(self.plan, context), context, self.settings)
+            given = given_inputs(self.plan, context)
+            prefix = f"{self.plan.name}."
+            names = {name.removeprefix(prefix) for name in given}
+            own = {name: value for name, value in self.inputs.items() if name.removeprefix(prefix) not in names}
+            run = _begin(self.plan, own | given, context, self.settings)
             for name, value in run.inputs.items():
                 self.log.info("input %s = %s", name, value)
             self.log.info("the run's folder is %s", run.folder)

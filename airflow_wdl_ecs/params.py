@@ -7,6 +7,7 @@ from the plan; a default that is a literal is shown, any other is described in W
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Param
@@ -17,26 +18,37 @@ OPTIONAL_SECTION = "Optional inputs"
 NESTED_SECTION = "Inputs of calls"
 
 
-def params_of(plan: Plan) -> dict[str, Param]:
-    """One `Param` per input that a run may set, by the input's name, required ones first."""
-    required = [declared for declared in plan.inputs if declared.required]
-    optional = [declared for declared in plan.inputs if not declared.required]
-    return {declared.name: param_of(declared) for declared in [*required, *optional]}
+def params_of(plan: Plan, given: Mapping[str, Any]) -> dict[str, Param]:
+    """One `Param` per input that a run may set, by the input's name, required ones first.
+
+    :param given: the inputs for which the DAG has a value: a run may leave them out.
+    """
+    names = {name.removeprefix(f"{plan.name}.") for name in given}
+    required = [declared for declared in plan.inputs if declared.required and declared.name not in names]
+    optional = [declared for declared in plan.inputs if not declared.required or declared.name in names]
+    return {
+        **{declared.name: _required(declared) for declared in required},
+        **{declared.name: _optional(declared, declared.name in names) for declared in optional},
+    }
 
 
-def param_of(declared: Input) -> Param:
-    """The `Param` of one input."""
-    schema = dict(declared.schema)
-    described = [_description(declared.meta), f"WDL type: {declared.type}"]
-    if declared.has_default and declared.default is None and declared.default_text:
-        described.append(f"default: {declared.default_text}")
-    schema["description"] = "; ".join(text for text in described if text)
-    if declared.required:
-        return Param(**schema)
-    schema["section"] = NESTED_SECTION if "." in declared.name else OPTIONAL_SECTION
-    if declared.default is None:
-        schema = _nullable(schema)
-    return Param(declared.default, **schema)
+def _required(declared: Input) -> Param:
+    return Param(**declared.schema, description=_text(declared, ""))
+
+
+def _optional(declared: Input, given: bool) -> Param:
+    schema = {**declared.schema, "section": NESTED_SECTION if "." in declared.name else OPTIONAL_SECTION}
+    if given:
+        return Param(None, **_nullable(schema), description=_text(declared, "the DAG has a value for it"))
+    if declared.default is not None:
+        return Param(declared.default, **schema, description=_text(declared, ""))
+    default = f"default: {declared.default_text}" if declared.default_text else ""
+    return Param(None, **_nullable(schema), description=_text(declared, default))
+
+
+def _text(declared: Input, default: str) -> str:
+    described = [_description(declared.meta), f"WDL type: {declared.type}", default]
+    return "; ".join(text for text in described if text)
 
 
 def _description(meta: Any) -> str:

@@ -121,6 +121,28 @@ def test_an_inner_scatter_is_a_plain_group_in_the_mapped_one():
     assert "scatter_y.shards" not in dag.task_ids
 
 
+def test_an_input_that_the_dag_gives_need_not_be_given_by_a_run():
+    who = Input("who", "who", "String", "0", True, AT, schema={"type": "string"})
+    dag = build_dag(plan(inputs=(who,)), inputs={"w.who": "{{ ds }}"}, schedule="@daily")
+    assert dag.params.get_param("who").value is None
+    assert dag.get_task("inputs").inputs == {"w.who": "{{ ds }}"}
+    assert "inputs" in dag.get_task("inputs").template_fields
+
+
+def test_the_dags_params_are_not_copied_into_its_operators():
+    who = Input("who", "who", "String", "0", True, AT, schema={"type": "string"})
+    dag = build_dag(plan(call("a"), inputs=(who,)))
+    assert list(dag.params) == ["who"]
+    assert not dag.get_task("a").params
+
+
+def test_a_group_in_a_subworkflow_has_an_id_that_airflow_takes():
+    inner = Section("qc", "workflow", "0", AT, "", "call qc")
+    dag = build_dag(plan(call("qc.trim", "qc.if_x"), sections=(inner, Section("qc.if_x", "if", "0", AT, "qc"))))
+    assert list(dag.task_group.children["qc"].children) == ["qc-if_x"]
+    assert "qc.trim" in dag.task_ids
+
+
 def test_required_inputs_come_first_and_optional_ones_in_a_section():
     inputs = (
         Input("n", "n", "Int", "0", False, AT, True, 3, "3", {"type": "integer"}),
