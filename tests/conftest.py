@@ -17,3 +17,13 @@ def embedded_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]
     endpoint = start_server(state, containers="plain")
     yield endpoint
     stop_server(state)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--refresh-golden", action="store_true", help="write the answers in tests/golden anew")
+
+
+@pytest.fixture
+def refresh_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden answers are to be written rather than compared."""
+    return bool(request.config.getoption("--refresh-golden"))

@@ -87,7 +87,7 @@ class _Loader:
         except OSError as error:
             raise AuthorError(f"{name}: {_reason(error)}") from error
         if document is None or self.found:
-            raise AuthorError(self.found)
+            raise AuthorError(_in_order(self.found))
         return document
 
     def visit(
@@ -108,6 +108,7 @@ class _Loader:
         if not all(complete):
             return None
         if self.guarded(name, lambda: _typechecked(document)) is None:
+            self.check_workflow(document)
             return None
         self.documents[key] = document
         return document
@@ -126,7 +127,8 @@ class _Loader:
         try:
             imported = self.visit(name, location, importers)
         except OSError as error:
-            self.report(f"cannot import {statement.uri}: {_reason(error)} ({location})", statement.pos)
+            where = "" if name == statement.uri else f" ({name})"
+            self.report(f"cannot import {statement.uri}: {_reason(error)}{where}", statement.pos)
             return False
         if imported is None:
             return False
@@ -145,9 +147,34 @@ class _Loader:
                 self.report(message, pos, name)
         return None
 
+    def check_workflow(self, document: WDL.Tree.Document) -> None:
+        """miniwdl stops where a task has problems; find those of the workflow as well."""
+        workflow, name = document.workflow, document.pos.uri
+        own = [problem.position for problem in self.found if problem.position and problem.position.file == name]
+        if workflow is None or not all(any(_within(place, task) for task in document.tasks) for place in own):
+            return
+        try:
+            workflow.typecheck(document, check_quant=True)
+        except (WDL.Error.ValidationError, WDL.Error.MultipleValidationErrors) as error:
+            for message, pos in _causes(error):
+                self.report(message, pos, name)
+        except Exception:
+            return  # a consequence of what is wrong with the tasks
+
     def report(self, message: str, pos: WDL.SourcePosition | None, name: str = "") -> None:
         name = pos.uri if pos and pos.uri and pos.uri != "(buffer)" else name
         self.found.append(problem_at(message, pos, name, self.texts.get(name, "")))
+
+
+def _in_order(found: list[Problem]) -> list[Problem]:
+    """By document, in the order in which they were met, and in a document by place."""
+    files = {problem.position.file: 0 for problem in found if problem.position}
+    order = {file: number for number, file in enumerate(files)}
+    return sorted(found, key=lambda each: (order[each.position.file], each.position) if each.position else (-1,))
+
+
+def _within(place: Position, task: WDL.Tree.Task) -> bool:
+    return bool(task.pos.line <= place.line <= task.pos.end_line)
 
 
 def problem_at(message: str, pos: WDL.SourcePosition | None, name: str, text: str) -> Problem:
@@ -177,11 +204,12 @@ def _version_line(lines: list[str]) -> int:
 def _causes(error: Exception) -> Iterator[tuple[str, WDL.SourcePosition | None]]:
     if isinstance(error, WDL.Error.MultipleValidationErrors):
         for each in error.exceptions:
-            yield str(each), each.pos
+            yield from _causes(each)
     elif isinstance(error, WDL.Error.SyntaxError):
         yield _syntax(str(error)), error.pos
     elif isinstance(error, WDL.Error.ValidationError):
-        yield str(error), error.pos
+        name = getattr(error.node, "name", None) if isinstance(error, WDL.Error.CircularDependencies) else None
+        yield f"{error} involving {name}" if name else str(error), error.pos
     else:
         yield f"cannot be read as WDL ({type(error).__name__}: {error})", getattr(error, "pos", None)
 
@@ -194,6 +222,8 @@ _SIGNS = {
     "RPAR": ")",
     "LSQB": "[",
     "RSQB": "]",
+    "PLUS": "+",
+    "QMARK": "?",
     "EQUAL": "=",
     "COMMA": ",",
     "COLON": ":",
@@ -206,8 +236,8 @@ def _syntax(message: str) -> str:
     expected = [_terminal(word) for word in re.findall(r"^\t\* (.*)$", message, flags=re.M)]
     first = message.split("\n", 1)[0]
     if match := re.match(r"Unexpected token Token\('([^']+)', (.*)\) at line", first):
-        text = match[2].strip("'\"").split("\\n", 1)[0][:40]
-        what = "unexpected end of file" if match[1] == "$END" else f"unexpected {text!r}"
+        word = re.match(r"\s*(\w+|\S)", match[2][1:-1])
+        what = "unexpected end of file" if match[1] == "$END" or word is None else f"unexpected {word[1]!r}"
     elif match := re.match(r"No terminal matches '(.*)' in the current parser context", first):
         what = f"unexpected character {match[1]!r}"
     else:
@@ -219,7 +249,7 @@ def _syntax(message: str) -> str:
 def _terminal(word: str) -> str:
     if word in _TERMINALS:
         return _TERMINALS[word]
-    return repr(_SIGNS[word]) if word in _SIGNS else repr(word.lower()) if word.isalpha() else word
+    return repr(_SIGNS[word]) if word in _SIGNS else repr(word.lower()) if word.isalpha() else repr(word.strip('"'))
 
 
 def _resolve(uri: str, importer: str, importer_name: str) -> tuple[str, str]:

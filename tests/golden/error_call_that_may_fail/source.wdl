@@ -1,0 +1,9 @@
+version development
+
+workflow tries {
+  call? one
+}
+
+task one {
+  command <<< true >>>
+}

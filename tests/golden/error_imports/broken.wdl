@@ -1,0 +1,6 @@
+version 1.1
+
+task broken {
+  command <<< true >>>
+  output { Int }
+}

@@ -1,0 +1,5 @@
+# a comment first
+version 3.0
+
+workflow future {
+}
