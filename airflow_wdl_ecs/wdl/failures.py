@@ -23,7 +23,7 @@ Locate = Callable[[WDL.SourcePosition], Position]
 def evaluating(
     what: str,
     default: Position | None,
-    locate: Locate,
+    locate: Locate | None,
     *,
     call: str | None = None,
     shard: tuple[int, ...] | None = None,
@@ -32,11 +32,14 @@ def evaluating(
 
     :param what: what is evaluated, such as ``output bam``; the message begins with it.
     :param default: its position, for errors that have none of their own.
+    :param locate: how the position of an error is read; without it, every error is at ``default``.
     """
     try:
         yield
     except EvaluationError as error:
         if error.position is not None:  # it has been here before
+            error.call = error.call or call
+            error.shard = shard if error.shard is None else error.shard
             raise
         raise EvaluationError(
             f"{what}: {error.message}", position=default, call=call, shard=shard, hint=error.hint
@@ -49,7 +52,7 @@ def evaluating(
             raise not_ours_to_place from None
         ours = _ours(error)
         found = _position(error)
-        position = locate(found) if found is not None else default
+        position = locate(found) if found is not None and locate is not None else default
         hint = ours.hint if ours is not None else None
         raise EvaluationError(
             f"{what}: {_message(error, hint)}", position=position, call=call, shard=shard, hint=hint
@@ -82,6 +85,8 @@ def _position(error: BaseException) -> WDL.SourcePosition | None:
 
 
 def _message(error: BaseException, hint: str | None) -> str:
+    if isinstance(error, FileNotFoundError):  # miniwdl's, for a null
+        return "None where a file or directory is due"
     text = str(error).removeprefix("function evaluation failed, ")
     text = text.replace(f"\n{hint}", "") if hint else text
     return text or type(error).__name__
