@@ -1,0 +1,267 @@
+"""What each process of the service does, from the moment that it has been forked.
+
+The components of Airflow are its own commands; what is changed of them is only how often they look at their queues,
+since a person waits for a local run. Airflow and the embedded AWS are imported inside the functions: the supervisor
+imports this module before either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from ..errors import SettingsError
+from .airflow_home import AirflowHome
+from .endpoint import Endpoint, read_endpoint
+
+QUICK_PACE = 0.1
+"""Seconds between two looks of the scheduler or the triggerer when something has just happened in a run."""
+SLOW_PACE = 0.5
+"""The same when nothing has for `QUICK_AGE` seconds, or nothing runs."""
+QUICK_AGE = 10.0
+AWS_LIMIT = 90.0
+"""Seconds that the embedded AWS may take to come up."""
+BUNDLE = "dags-folder"
+"""Airflow's name for the bundle of the DAG folder."""
+
+
+def import_airflow() -> None:
+    """Import what the components need, once, in the process that they are forked from."""
+    import airflow.api_fastapi.app
+    import airflow.api_fastapi.execution_api.app
+    import airflow.cli.cli_parser
+    import airflow.dag_processing.dagbag
+    import airflow.executors.local_executor
+    import airflow.jobs.scheduler_job_runner
+    import airflow.jobs.triggerer_job_runner
+    import airflow.sdk.execution_time.supervisor
+    import airflow.sdk.execution_time.task_runner  # noqa: F401
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    import contextlib
+    with contextlib.suppress(ImportError):
+        from .. import dag, triggers  # noqa: F401 -- every DAG file and every trigger needs them
+
+    @event.listens_for(Engine, "connect")
+    def _relax(connection: Any, record: Any) -> None:
+        # With a write-ahead log, a power failure may cost the last commits of a local run, and no consistency.
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
+
+
+def prepare_database(home: AirflowHome) -> None:
+    """Create or upgrade the metadata database, and end the jobs that an earlier service has left in it."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.utils import db
+
+    if (home.airflow / "airflow.db").exists():
+        db.upgradedb()
+    else:
+        db.initdb()
+    DagBundlesManager().sync_bundles_to_db()
+
+
+def _end_dead_jobs(job_type: str) -> None:
+    """Tell Airflow that earlier jobs of this type are dead, which it would otherwise believe half a minute later."""
+    from airflow._shared.timezones import timezone
+    from airflow.jobs.job import Job, JobState
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        session.execute(
+            update(Job)
+            .where(Job.job_type == job_type, Job.state == JobState.RUNNING)
+            .values(state=JobState.FAILED, end_date=timezone.utcnow())
+        )
+
+
+def prepare_execution_api() -> None:
+    """Build the interface that task instances report to, once, in the process that the components are forked from.
+
+    Building it takes seconds: Airflow makes its routes for every version of the interface, and at the first request.
+    """
+    import airflow.api_fastapi.app
+    import httpx
+    from airflow.api_fastapi.execution_api import app as module
+
+    prepared = module.create_task_execution_api_app()
+
+    async def first_request() -> None:
+        transport = httpx.ASGITransport(app=prepared)
+        async with httpx.AsyncClient(transport=transport, base_url="http://prepared") as client:
+            (await client.get("/health")).raise_for_status()
+
+    asyncio.run(first_request())
+    original = module.lifespan
+
+    def create(lifespan: Any = original) -> Any:
+        prepared.router.lifespan_context = lifespan
+        return prepared
+
+    # A process has one such interface: the server's own, or the one inside the triggerer.
+    module.create_task_execution_api_app = create
+    airflow.api_fastapi.app.create_task_execution_api_app = create
+
+
+def run_execution_api(listener: socket.socket) -> None:
+    """The interface that task instances report to."""
+    import uvicorn
+    from airflow.api_fastapi import app as module
+
+    app = module.create_app(apps="execution")
+    uvicorn.run(app, fd=listener.fileno(), log_config=None, access_log=False, lifespan="on")
+
+
+def run_api_server() -> None:
+    """Airflow's API server with the UI; no run waits for it."""
+    os.nice(5)
+    _airflow("api-server", "--apps", "core")
+
+
+def run_scheduler(home: AirflowHome) -> None:
+    """Airflow's scheduler with its local executor."""
+    from airflow.jobs import scheduler_job_runner
+
+    _end_dead_jobs("SchedulerJob")
+    scheduler_job_runner.time = _Clock(home)  # type: ignore[assignment] -- its loop sleeps by this name
+    _airflow("scheduler", "--skip-serve-logs")
+
+
+def run_triggerer(home: AirflowHome) -> None:
+    """Airflow's triggerer."""
+    import anyio
+    from airflow.jobs import triggerer_job_runner
+    from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
+
+    _end_dead_jobs("TriggererJob")
+    service_subprocess = TriggerRunnerSupervisor._service_subprocess
+
+    def service_at_pace(self: Any, max_wait_time: float, *args: Any, **options: Any) -> Any:
+        return service_subprocess(self, min(max_wait_time, _pace(home)), *args, **options)
+
+    # Both loops of the triggerer wait for a second that Airflow has no setting for.
+    TriggerRunnerSupervisor._service_subprocess = service_at_pace  # type: ignore[method-assign]
+    triggerer_job_runner.anyio = SimpleNamespace(  # type: ignore[assignment]
+        Event=anyio.Event, move_on_after=lambda seconds: anyio.move_on_after(min(seconds, _pace(home)))
+    )
+    _airflow("triggerer", "--skip-serve-logs")
+
+
+def run_dag_processor() -> None:
+    """Airflow's DAG processor, for a folder that people put DAG files into."""
+    _airflow("dag-processor")
+
+
+def run_aws(home: AirflowHome, port: int) -> int:
+    """Keep the embedded AWS running: start it, or take over the one that runs; end it when the service ends in order.
+
+    It is a process of its own, so that ECS tasks survive a supervisor that is killed.
+    """
+    import psutil
+
+    from .endpoint import start_server, stop_server
+
+    supervisor = os.getppid()
+
+    def end(number: int, frame: object) -> None:
+        if os.getppid() == supervisor:
+            stop_server(home.aws)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    endpoint = start_server(home.aws, port=port)
+    print(f"embedded AWS at {endpoint.url}", flush=True)
+    psutil.Process(endpoint.pid).wait()
+    return 1
+
+
+def aws_environment(home: AirflowHome) -> dict[str, str]:
+    """What Airflow has to know of the embedded AWS: a connection, and the deployment's settings."""
+    endpoint = await_aws(home)
+    connection = {
+        "conn_type": "aws",
+        "login": endpoint.access_key,
+        "password": endpoint.secret_key,
+        "extra": {"endpoint_url": endpoint.url, "region_name": endpoint.region},
+    }
+    settings = {
+        "region": endpoint.region,
+        "cluster": endpoint.cluster,
+        "workspace": f"s3://{endpoint.bucket}/airflow",
+        "launch_type": "EC2",
+        "log_group": endpoint.log_group,
+        "container_root": endpoint.container_root,
+        "staging_tool": "s5cmd",
+        "image": "public.ecr.aws/debian/debian:12-slim",
+        "poll_fastest": "0.1",
+        "poll_slowest": "2",
+    }
+    variables = {f"AIRFLOW__WDL_ECS__{name.upper()}": value for name, value in settings.items()}
+    return {**variables, "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}
+
+
+def await_aws(home: AirflowHome) -> Endpoint:
+    """The embedded AWS, once it answers.
+
+    :raises SettingsError: if it does not within `AWS_LIMIT`.
+    """
+    deadline = time.monotonic() + AWS_LIMIT
+    while True:
+        endpoint = read_endpoint(home.aws)
+        if endpoint is not None:
+            return endpoint
+        if time.monotonic() > deadline:
+            raise SettingsError(f"the embedded AWS did not come up within {AWS_LIMIT:g} s; see {home.log('aws')}")
+        time.sleep(0.05)
+
+
+def run_control(home: AirflowHome, listener: socket.socket, token: str, idle: float | None) -> None:
+    """Answer the requests of the command line."""
+    from .control import Control
+
+    Control(home, token, idle=idle).serve(listener)
+
+
+def _pace(home: AirflowHome) -> float:
+    try:
+        quiet = time.time() - home.busy.stat().st_mtime
+    except OSError:
+        return SLOW_PACE
+    return QUICK_PACE if quiet < QUICK_AGE else SLOW_PACE
+
+
+class _Clock:
+    """The module ``time``, except that a sleep is short while a run is active, and ends when one begins."""
+
+    def __init__(self, home: AirflowHome) -> None:
+        self._home = home
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, at most for ``seconds``."""
+        if self._home.busy.exists():
+            time.sleep(min(seconds, _pace(self._home)))
+            return
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._home.busy.exists():
+            time.sleep(0.02)
+
+
+def _airflow(*arguments: str) -> None:
+    """Run a command of Airflow's command line in this process."""
+    from airflow.__main__ import main
+
+    sys.argv = ["airflow", *arguments]
+    main()

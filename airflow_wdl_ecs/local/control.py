@@ -1,0 +1,190 @@
+"""Answers the command line's requests to the embedded Airflow: submit a run, watch it, stop it, move its files.
+
+A request is one line of JSON over a connection on loopback, with the service's token; the answer is lines of JSON, the
+last of which has ``done`` or ``error``. The component can be killed at any time: what it knows is in Airflow's
+database, and a client that loses its connection asks again.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import select
+import signal
+import socket
+import socketserver
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..errors import WdlEcsError
+from . import runs
+from .airflow_home import AirflowHome
+
+WATCH_PACE = 0.1
+"""Seconds between two looks at a run that is watched."""
+
+Answer = dict[str, Any]
+
+
+class Control:
+    """The requests that the service answers; each method named ``on_...`` is one.
+
+    :param idle: seconds without a request or a run after which the service is asked to end; None for never.
+    """
+
+    def __init__(self, home: AirflowHome, token: str, *, idle: float | None) -> None:
+        self.home = home
+        self.token = token
+        self.idle = idle
+        self.lock = threading.Lock()
+        self.requests = 0
+        self.last_use = time.monotonic()
+
+    def serve(self, listener: socket.socket) -> None:
+        """Answer requests until the process is ended."""
+        threading.Thread(target=self._keep_house, daemon=True).start()
+        with _Server(self, listener) as server:
+            server.serve_forever(poll_interval=60)
+
+    def answer(self, line: bytes, gone: Callable[[], bool]) -> Iterator[Answer]:
+        """The answers to one request.
+
+        :param gone: tells whether the client has closed its connection.
+        """
+        try:
+            request = json.loads(line)
+            if not hmac.compare_digest(str(request.pop("token", "")), self.token):
+                yield {"error": {"kind": "SettingsError", "message": "wrong token"}}
+                return
+            handle = getattr(self, f"on_{request.pop('request')}")
+            with self._in_use():
+                yield from handle(**request, **({"gone": gone} if handle.__name__ == "on_watch" else {}))
+            yield {"done": True}
+        except WdlEcsError as error:
+            yield {"error": {"kind": type(error).__name__, "message": str(error)}}
+        except Exception as error:
+            traceback.print_exc()
+            yield {"error": {"kind": type(error).__name__, "message": str(error), "log": str(self.home.log("control"))}}
+
+    def on_submit(self, dag_id: str, files: dict[str, str], inputs: dict[str, Any]) -> Iterator[Answer]:
+        """Register the DAG and trigger a run of it; answers with its ``run_id``."""
+        self.home.busy.touch()
+        runs.register(self.home.dags, dag_id, files)
+        yield {"run_id": runs.trigger(dag_id, inputs)}
+
+    def on_watch(self, dag_id: str, run_id: str, owned: bool, gone: Callable[[], bool]) -> Iterator[Answer]:
+        """Every change of a task instance's state, then the run's final ``state``.
+
+        :param owned: stop the run if the client closes its connection before the end.
+        """
+        known: dict[tuple[str, int], tuple[str, int]] = {}
+        while True:
+            found = runs.look(dag_id, run_id)
+            if found is None:
+                raise WdlEcsError(f"there is no run {run_id} of {dag_id}")
+            for instance in found.instances:
+                now = (instance.state, instance.tries)
+                if known.get((instance.task, instance.index), ("", 0)) != now:
+                    known[instance.task, instance.index] = now
+                    self.home.busy.touch()
+                    yield {"task": instance.task, "index": instance.index, "state": now[0], "try": now[1]}
+            if found.ended:
+                yield {"state": found.state}
+                return
+            if gone():
+                if owned:
+                    runs.stop(dag_id, run_id)
+                return
+            time.sleep(WATCH_PACE)
+
+    def on_stop_run(self, dag_id: str, run_id: str) -> Iterator[Answer]:
+        """Stop a run; answers whether it was active."""
+        yield {"stopped": runs.stop(dag_id, run_id)}
+
+    def on_status(self) -> Iterator[Answer]:
+        """The runs that are active, and for how long the service has been idle."""
+        with self.lock:
+            idle = time.monotonic() - self.last_use if self.requests <= 1 else 0.0
+        yield {"runs": [list(run) for run in runs.active()], "idle": round(idle, 1)}
+
+    def on_end(self) -> Iterator[Answer]:
+        """Stop every run and end the service."""
+        found = runs.active()
+        for dag_id, run_id in found:
+            runs.stop(dag_id, run_id)
+        yield {"runs": [list(run) for run in found]}
+        os.kill(os.getppid(), signal.SIGTERM)
+
+    def _in_use(self) -> _Use:
+        return _Use(self)
+
+    def _keep_house(self) -> None:
+        """Keep the mark of a busy service right, and ask for its end when it has long been idle."""
+        while True:
+            time.sleep(2)
+            try:
+                if runs.active():
+                    if not self.home.busy.exists():
+                        self.home.busy.touch()
+                    self.last_use = time.monotonic()
+                elif self.requests == 0:
+                    self.home.busy.unlink(missing_ok=True)
+            except Exception:
+                traceback.print_exc()
+            if self.idle is not None and self.requests == 0 and time.monotonic() - self.last_use > self.idle:
+                print(f"idle for {self.idle:g} s: ending the service", flush=True)
+                os.kill(os.getppid(), signal.SIGTERM)
+                return
+
+
+class _Use:
+    """Counts a request as use of the service from its beginning to its end."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+
+    def __enter__(self) -> None:
+        with self.control.lock:
+            self.control.requests += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.control.lock:
+            self.control.requests -= 1
+            self.control.last_use = time.monotonic()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, control: Control, listener: socket.socket) -> None:
+        super().__init__(listener.getsockname(), _Connection, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.control = control
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client that went away is no error
+            super().handle_error(request, client_address)
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        line = self.rfile.readline()
+        if not line:
+            return
+        for answer in self.server.control.answer(line, self._gone):
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+    def _gone(self) -> bool:
+        ready, _, _ = select.select([self.connection], [], [], 0)
+        try:
+            return bool(ready) and self.connection.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True

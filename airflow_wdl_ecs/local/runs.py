@@ -1,0 +1,143 @@
+"""DAG runs of the embedded Airflow, by Airflow's own Python interface: register a DAG, trigger it, look at it, stop it.
+
+A DAG is written to the metadata database as the DAG processor would write it, so that nobody waits for a scan of the
+folder; the workers read the same file. Only the service's own processes import this module.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
+from airflow.api.common.trigger_dag import trigger_dag
+from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.models.dag import DagModel
+from airflow.models.dagbag import DBDagBag
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from airflow.utils.types import DagRunTriggeredByType
+from sqlalchemy import select
+
+from ..errors import AuthorError
+from .airflow_home import write_private
+from .components import BUNDLE
+
+ACTIVE = (DagRunState.QUEUED, DagRunState.RUNNING)
+_registering = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A task instance as it is now.
+
+    :param index: its map index, -1 outside mapped groups.
+    :param state: Airflow's word for its state; empty if it has none yet.
+    """
+
+    task: str
+    index: int
+    state: str
+    tries: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A DAG run as it is now."""
+
+    state: str
+    instances: tuple[Instance, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in ("success", "failed")
+
+
+def register(folder: Path, dag_id: str, files: dict[str, str]) -> None:
+    """Put a DAG file and what it reads into the DAG folder, and the DAG into the metadata database.
+
+    :param files: file name -> text; the one named after the DAG defines it.
+    :raises AuthorError: if the DAG file cannot be imported.
+    """
+    with _registering:
+        changed = [_written(folder / name, text) for name, text in files.items()]
+        if not any(changed) and _is_registered(dag_id):
+            return
+        path = folder / f"{dag_id}.py"
+        bag = DagBag(dag_folder=path, bundle_path=folder, bundle_name=BUNDLE, collect_dags=False)
+        bag.process_file(str(path), only_if_updated=False)
+        if bag.import_errors or dag_id not in bag.dags:
+            text = "\n".join(bag.import_errors.values()) or f"{path.name} defines no DAG {dag_id}"
+            raise AuthorError(f"Airflow cannot read the DAG of the workflow: {text}")
+        sync_bag_to_db(bag, BUNDLE, None)
+
+
+def _written(path: Path, text: str) -> bool:
+    """Write a file unless it has this text already; whether it was written."""
+    if path.exists() and path.read_text() == text:
+        return False
+    write_private(path, text)
+    return True
+
+
+def _is_registered(dag_id: str) -> bool:
+    with create_session() as session:
+        return session.scalar(select(DagModel.dag_id).where(DagModel.dag_id == dag_id)) is not None
+
+
+def trigger(dag_id: str, conf: dict[str, Any]) -> str:
+    """Create a run of a registered DAG; give its run id."""
+    moment = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    run_id = f"{moment}_{secrets.token_hex(4)}"
+    trigger_dag(
+        dag_id,
+        run_id=run_id,
+        conf=conf,
+        triggered_by=DagRunTriggeredByType.CLI,
+        triggering_user_name=re.sub(r"[^\w.@-]", "_", getpass.getuser()),
+    )
+    return run_id
+
+
+def look(dag_id: str, run_id: str) -> Snapshot | None:
+    """The run as it is now; None if there is no such run."""
+    with create_session() as session:
+        state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        if state is None:
+            return None
+        rows = session.execute(
+            select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, TaskInstance.try_number)
+            .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+            .order_by(TaskInstance.start_date, TaskInstance.task_id, TaskInstance.map_index)
+        )
+        instances = tuple(Instance(task, index, str(found or ""), tries) for task, index, found, tries in rows)
+        return Snapshot(str(state), instances)
+
+
+def stop(dag_id: str, run_id: str) -> bool:
+    """Mark an active run as failed, so that Airflow ends what it runs; whether it was active."""
+    with create_session() as session:
+        state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        if state not in ACTIVE:
+            return False
+        dag = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
+        assert dag is not None
+        set_dag_run_state_to_failed(dag=dag, run_id=run_id, commit=True, session=session)
+        return True
+
+
+def active() -> Sequence[tuple[str, str]]:
+    """The DAG id and run id of every run that is queued or running, oldest first."""
+    with create_session() as session:
+        rows = session.execute(select(DagRun.dag_id, DagRun.run_id).where(DagRun.state.in_(ACTIVE)).order_by(DagRun.id))
+        return [(dag_id, run_id) for dag_id, run_id in rows]
