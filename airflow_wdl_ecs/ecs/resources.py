@@ -35,10 +35,9 @@ _FARGATE: tuple[tuple[int, tuple[int, ...]], ...] = (
 _FARGATE_DISK = (21, 200)
 """GiB of ephemeral storage that may be asked for; what is not asked for is 20."""
 
-_UNDERSTOOD = frozenset(
-    "cpu memory disks disk gpu gpuCount maxRetries max_retries preemptible returnCodes return_codes "
-    "continueOnReturnCode docker container bootDiskSizeGb".split()
-)
+_SIZES = ("cpu", "memory", "disks", "disk", "bootDiskSizeGb", "gpu", "gpuCount", "docker", "container")
+_POLICIES = ("maxRetries", "max_retries", "preemptible", "returnCodes", "return_codes", "continueOnReturnCode")
+_UNDERSTOOD = frozenset((*_SIZES, *_POLICIES))
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,6 @@ def classify(
     stopped = _from_outside(task, exit_code)
     if stopped is not None:
         return stopped
-    if _COULD_NOT_START.search(_reason(task, COMMAND)) and not _container(task, STAGE_IN).get("exitCode"):
-        text = _reason(task, COMMAND)
-        return TaskStatus(
-            "never_started",
-            None,
-            f"the command's container could not start: {text}",
-            _infrastructure(_PERMANENT.search(text)),
-        )
     if _ran_out_of_memory(task, exit_code):
         how = "was killed (exit code 137), most likely for lack of memory"
         said = _reason(task, COMMAND)
@@ -127,9 +119,15 @@ def _from_outside(task: Mapping[str, Any], exit_code: int | None) -> TaskStatus 
     if code == "TaskFailedToStart" and exit_code is None and _container(task, STAGE_IN).get("exitCode") is None:
         reasons = [said, *(_reason(task, name) for name in (STAGE_IN, COMMAND, STAGE_OUT))]
         text = "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or "ECS does not say why"
-        permanent = _PERMANENT.search(text) and not _CAPACITY.search(text)
-        return TaskStatus("never_started", None, f"ECS could not start the task: {text}", _infrastructure(permanent))
+        return _never_started(f"ECS could not start the task: {text}")
+    if _COULD_NOT_START.search(_reason(task, COMMAND)) and not _container(task, STAGE_IN).get("exitCode"):
+        return _never_started(f"the command's container could not start: {_reason(task, COMMAND)}")
     return None
+
+
+def _never_started(text: str) -> TaskStatus:
+    permanent = _PERMANENT.search(text) and not _CAPACITY.search(text)
+    return TaskStatus("never_started", None, text, _infrastructure(permanent))
 
 
 def _ran_out_of_memory(task: Mapping[str, Any], exit_code: int | None) -> bool:
@@ -143,9 +141,7 @@ def _without_result(task: Mapping[str, Any], exit_code: int | None, policy: Poli
     staged_in = _container(task, STAGE_IN).get("exitCode")
     if staged_in not in (None, 0):
         text = said or _reason(task, STAGE_IN) or f"exit code {staged_in}"
-        return TaskStatus(
-            "never_started", None, f"the inputs could not be staged: {text}", _infrastructure(_PERMANENT.search(text))
-        )
+        return _never_started(f"the inputs could not be staged: {text}")
     if exit_code is None:
         text = _reason(task, COMMAND) or str(task.get("stoppedReason", "")) or "ECS does not say why"
         return TaskStatus("lost", None, f"the command's end is not known: {text}", "infrastructure")

@@ -1,0 +1,480 @@
+"""The scripts of an attempt's three containers, as text (pure).
+
+- **stage-in** makes the attempt's folder, writes the command and ``run.sh`` into it, and fetches the inputs.
+- **run.sh** runs the command in the user's own image, of which nothing is assumed but bash.
+- **stage-out** finds what is to be kept, uploads it, and writes ``result.json`` last.
+
+The two staging scripts run in the staging image, which has bash (5 or later), GNU coreutils and one tool that moves
+files: the AWS CLI, or s5cmd. Every value is quoted for the shell; nothing from a WDL value is interpreted, except the
+command itself and, as patterns of file names, the arguments of ``glob()``. This module starts nothing.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Iterable, Sequence
+
+from ..errors import EvaluationError
+from ..task import OutputRequest, StageIn, TaskRequest
+from .resources import Policy
+
+_HEAD = """\
+set -u -o pipefail
+folder={folder}
+prefix={prefix}
+work="$folder/work"
+"""
+
+_TOOLS = {
+    "aws": """\
+fetch_file() { aws s3 cp --only-show-errors "$1" "$2"; }
+fetch_folder() { aws s3 cp --only-show-errors --recursive "$1" "$2/"; }
+put_file() { aws s3 cp --only-show-errors "$1" "$2"; }
+put_folder() { aws s3 cp --only-show-errors --recursive "$1/" "$2"; }
+""",
+    # A backslash before a wildcard is no escape for s5cmd, so names are given raw wherever they are one file's.
+    "s5cmd": """\
+export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"
+fetch_file() { s5cmd --log error cp --raw "$1" "$2"; }
+fetch_folder() { s5cmd --log error cp "$1*" "$2/"; }
+put_file() { s5cmd --log error cp --raw "$1" "$2"; }
+put_folder() { s5cmd --log error cp "$1/" "$2"; }
+""",
+}
+
+_GUARD = """\
+# What went wrong is kept beside the attempt, since a container's log may be out of reach.
+stage 2>&1 | tee "$folder/{name}.log" >&2
+code=${{PIPESTATUS[0]}}
+if (( code != 0 )); then put_file "$folder/{name}.log" "${{prefix}}{name}.log"; fi
+exit "$code"
+"""
+
+_TOGETHER = """\
+others=()
+failed=0
+# Run a command beside others, eight at most; `finish` waits for all and says whether one failed.
+together() {
+  if (( ${#others[@]} >= 8 )); then
+    wait "${others[0]}" || failed=1
+    others=("${others[@]:1}")
+  fi
+  "$@" &
+  others+=($!)
+}
+finish() {
+  local other
+  for other in "${others[@]}"; do wait "$other" || failed=1; done
+  return "$failed"
+}
+"""
+
+_RUN = """\
+# Runs the command of {who}, attempt {attempt}. The image is the user's: only bash and its builtins are used here.
+folder={folder}
+cd "$folder/work" || exit 126
+{environment}\
+if type -P tee >/dev/null; then
+  # tee outlives a stop, so that the last words of the command are kept.
+  exec 3> >(trap '' TERM INT; exec tee "$folder/stderr" >&2)
+  tee=$!
+else
+  exec 3>"$folder/stderr"
+  tee=
+fi
+# With job control the command gets a process group of its own, and a stop reaches all of it.
+set -m
+bash "$folder/command.sh" >"$folder/stdout" 2>&3 3>&- </dev/null &
+command=$!
+set +m
+exec 3>&-
+trap 'kill -TERM -- "-$command" 2>/dev/null' TERM INT
+wait "$command"
+code=$?
+while kill -0 "$command" 2>/dev/null; do wait "$command"; code=$?; done
+kill -KILL -- "-$command" 2>/dev/null
+for (( tries = 0; tries < 100; tries++ )); do
+  [[ -n $tee ]] && kill -0 "$tee" 2>/dev/null || break
+  read -r -t 0.05 <> <(:)
+done
+printf '%s\\n' "$code" >"$folder/exit_code"
+exit "$code"
+"""
+
+_COLLECT = r"""
+shopt -s nullglob
+files=() directories=() problems=() globs=()
+declare -A kept=() held=()
+root=$(realpath -- "$folder")
+
+# Each function that gives a text gives it in REPLY, since a subshell per file would be slow.
+json() {
+  local LC_ALL=C s=$1 code char escape
+  s=${s//\\/\\\\}
+  s=${s//\"/\\\"}
+  if [[ $s == *[$'\x01'-$'\x1f']* ]]; then
+    for (( code = 1; code < 32; code++ )); do
+      printf -v escape '\\x%02x' "$code"
+      printf -v char '%b' "$escape"
+      printf -v escape '\\u%04x' "$code"
+      s=${s//"$char"/"$escape"}
+    done
+  fi
+  REPLY="\"$s\""
+}
+
+json_array() {
+  local item out=
+  for item in "$@"; do json "$item"; out+="${out:+,}$REPLY"; done
+  REPLY="[$out]"
+}
+
+# A path relative to the work directory without ".", ".." and "//"; fails if it leads out of the work directory.
+normal() {
+  local path=$1 part out=
+  if [[ $path == /* ]]; then
+    [[ $path == "$work"/* ]] || return 1
+    path=${path#"$work"/}
+  fi
+  path=$path/
+  while [[ -n $path ]]; do
+    part=${path%%/*}
+    path=${path#*/}
+    case $part in
+      '' | .) ;;
+      ..) [[ -n $out ]] || return 1; [[ $out == */* ]] && out=${out%/*} || out= ;;
+      *) out+="${out:+/}$part" ;;
+    esac
+  done
+  REPLY=$out
+}
+
+keep_file() {
+  if [[ -z ${kept["/$1"]+x} ]]; then kept["/$1"]=1; files+=("$1"); fi
+}
+
+keep_folder() {
+  local at=$1 entry target
+  [[ -z ${held["/$at"]+x} ]] || return 0
+  held["/$at"]=1
+  shopt -s dotglob
+  local entries=("$work${at:+/$at}"/*)
+  shopt -u dotglob
+  for entry in "${entries[@]}"; do
+    if [[ -d $entry ]]; then
+      if [[ -L $entry ]]; then
+        target=$(realpath -- "$entry")
+        if [[ $target/ != "$root"/* ]]; then
+          problems+=("${entry#"$work"/} is a link that leads out of the task's folder")
+          continue
+        elif [[ $(realpath -- "${entry%/*}")/ == "$target"/* ]]; then
+          problems+=("${entry#"$work"/} is a link to a folder around it")
+          continue
+        fi
+      fi
+      keep_folder "${entry#"$work"/}"
+    else
+      keep_file "${entry#"$work"/}"
+    fi
+  done
+}
+
+keep_path() {
+  local path=$work${1:+/$1}
+  if [[ -d $path ]]; then
+    if [[ $(realpath -- "$path")/ != "$root"/* ]]; then
+      problems+=("$1 is a link that leads out of the task's folder")
+      return
+    fi
+    directories+=("$1")
+    keep_folder "$1"
+  elif [[ -e $path || -L $path ]]; then
+    keep_file "$1"
+  fi
+}
+
+# keep_glob PATTERN VARIANT...: the variants are what brace expansion makes of the pattern.
+keep_glob() {
+  local pattern=$1 variant match matches=() IFS=
+  shift
+  for variant in "$@"; do
+    # Not quoted: this is where a pattern is expanded. With an empty IFS nothing else happens to it.
+    for match in $variant; do
+      if [[ -f $match ]]; then
+        if normal "$match"; then
+          matches+=("$REPLY")
+          keep_file "$REPLY"
+        else
+          problems+=("$match is outside the work directory")
+        fi
+      elif [[ -L $match && ! -e $match ]]; then
+        problems+=("$match is a link to nothing that the task's folder holds")
+      fi
+    done
+  done
+  json "$pattern"
+  pattern=$REPLY
+  json_array "${matches[@]}"
+  globs+=("$pattern:$REPLY")
+}
+
+# Leave out of `files` what cannot be kept, and say why.
+sift() {
+  local file path found=() real=() paths=() from index
+  for file in "${files[@]}"; do
+    path=$work/$file
+    if [[ ! -e $path ]]; then
+      problems+=("$file is a link to nothing that the task's folder holds")
+    elif [[ ! -f $path ]]; then
+      problems+=("$file is neither a file nor a folder")
+    elif [[ ! -r $path ]]; then
+      problems+=("$file cannot be read")
+    else
+      found+=("$file")
+      paths+=("$path")
+    fi
+  done
+  files=()
+  for (( from = 0; from < ${#found[@]}; from += 500 )); do
+    mapfile -t -d '' real < <(realpath -z -- "${paths[@]:from:500}")
+    for index in "${!real[@]}"; do
+      if [[ ${real[index]} == "$root"/* ]]; then
+        files+=("${found[from + index]}")
+      else
+        problems+=("${found[from + index]} is a link that leads out of the task's folder")
+      fi
+    done
+  done
+}
+
+# A tree of links that looks like what is to be uploaded, so that one process uploads everything.
+link_tree() {
+  local file parent index from sources=()
+  local -A members=()
+  mkdir -p -- "$upload/work" || return
+  for file in stdout stderr; do
+    if [[ -e $folder/$file ]]; then ln -s -- "$folder/$file" "$upload/$file" || return; fi
+  done
+  for index in "${!files[@]}"; do
+    file=/${files[index]}
+    members["${file%/*}/"]+="$index "
+  done
+  for parent in "${!members[@]}"; do
+    mkdir -p -- "$upload/work$parent" || return
+    sources=()
+    for index in ${members["$parent"]}; do sources+=("$work/${files[index]}"); done
+    for (( from = 0; from < ${#sources[@]}; from += 500 )); do
+      ln -s -t "$upload/work$parent" -- "${sources[@]:from:500}" || return
+    done
+  done
+}
+
+size_of() {
+  REPLY=0
+  if [[ -e $1 ]]; then REPLY=$(stat -L -c %s -- "$1"); fi
+}
+
+write_result() {
+  local from index sizes=() paths=() manifest=() file out=
+  for file in "${files[@]}"; do paths+=("$work/$file"); done
+  for (( from = 0; from < ${#paths[@]}; from += 500 )); do
+    mapfile -t sizes < <(stat -L -c %s -- "${paths[@]:from:500}")
+    for index in "${!sizes[@]}"; do
+      json "${files[from + index]}"
+      manifest+=("{\"path\":$REPLY,\"size\":${sizes[index]}}")
+    done
+  done
+  (( ${#manifest[@]} == ${#files[@]} )) || return
+  local IFS=,
+  out="{\"exit_code\":$exit_code,\"files\":[${manifest[*]}],"
+  json_array "${directories[@]}"
+  out+="\"directories\":$REPLY,\"globs\":{${globs[*]}},"
+  size_of "$folder/stdout"
+  out+="\"stdout_size\":$REPLY,"
+  size_of "$folder/stderr"
+  out+="\"stderr_size\":$REPLY,"
+  json_array "${problems[@]}"
+  printf '%s' "$out\"problems\":$REPLY}" >"$folder/result.json"
+}
+"""
+
+_STAGE_OUT = """\
+stage() {{
+  upload=$folder/upload
+  exit_code=-1
+  if [[ -s $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi
+  cd "$work" || return
+  if {success}; then
+{wanted}\
+    sift || return
+  fi
+  link_tree || return
+  put_folder "$upload" "$prefix" || return
+  write_result || return
+  put_file "$folder/result.json" "${{prefix}}result.json"
+}}
+"""
+
+
+def run_script(request: TaskRequest) -> str:
+    """``run.sh``: runs ``command.sh`` in the work directory, with its environment, and leaves ``exit_code``.
+
+    stdout goes to a file; stderr goes to a file and, where the image has ``tee``, to the container's log.
+    """
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.environment.items())
+    return _RUN.format(
+        who=_one_line(str(request.identity)),
+        attempt=request.attempt,
+        folder=shlex.quote(request.folder),
+        environment=exports,
+    )
+
+
+def stage_in_script(request: TaskRequest, tool: str) -> str:
+    """The script of ``stage-in``.
+
+    Both tools check the length of what they download; that everything has arrived is checked besides.
+
+    :param tool: ``aws`` or ``s5cmd``.
+    :raises EvaluationError: for a directory whose name s5cmd would take for a pattern.
+    """
+    parents = {posixpath.dirname(item.path) for item in request.inputs if not item.directory}
+    parents |= {item.path for item in request.inputs if item.directory}
+    folders = [f"{request.folder}/work", *sorted(parents)]
+    body = [
+        # The command may run as any user of its image.
+        "umask 000",
+        *(f"mkdir -p -- {_words(chunk)} || return" for chunk in _chunks(folders)),
+        f'printf %s {shlex.quote(request.command)} >"$folder/command.sh" || return',
+        f'printf %s {shlex.quote(run_script(request))} >"$folder/run.sh" || return',
+    ]
+    fetches = _fetches_s5cmd(request.inputs) if tool == "s5cmd" else _fetches_aws(request.inputs)
+    body += [*fetches, "finish || return"]
+    for chunk in _chunks([item.path for item in request.inputs]):
+        body.append(f"for path in {_words(chunk)}; do")
+        body.append('  if [[ ! -e $path ]]; then echo "$path did not arrive" >&2; return 1; fi')
+        body.append("done")
+    script = _head(request) + _TOOLS[tool] + _TOGETHER + "stage() {\n" + "\n".join(body) + "\n}\n"
+    # The log is in the attempt's folder, which must be there before the stage writes to it.
+    return script + '(umask 000; mkdir -p -- "$folder") || exit\n' + _GUARD.format(name="stage-in")
+
+
+def stage_out_script(request: TaskRequest, tool: str, policy: Policy) -> str:
+    """The script of ``stage-out``; after a failure of the command it keeps only stdout and stderr.
+
+    :param tool: ``aws`` or ``s5cmd``.
+    """
+    if policy.success is None:
+        success = "(( exit_code >= 0 ))"
+    else:
+        success = " || ".join(f"(( exit_code == {code} ))" for code in policy.success) or "false"
+    wanted = "".join(f"    {line}\n" for line in _wanted(request.outputs, f"{request.folder}/work"))
+    stage = _STAGE_OUT.format(success=success, wanted=wanted)
+    return _head(request) + _TOOLS[tool] + _COLLECT + stage + _GUARD.format(name="stage-out")
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """What bash's brace expansion makes of a pattern: ``*.{bam,bai}`` is two patterns.
+
+    Lists are expanded, nested ones too; a backslash keeps the next character from meaning anything. Sequences
+    (``{1..3}``) are left as they are.
+    """
+    start = 0
+    while (opening := _find(pattern, "{", start)) >= 0:
+        pieces = _alternatives(pattern, opening)
+        if pieces is None:
+            start = opening + 1
+            continue
+        choices, closing = pieces
+        heads, tails = pattern[:opening], expand_braces(pattern[closing + 1 :])
+        return [heads + middle + tail for choice in choices for middle in expand_braces(choice) for tail in tails]
+    return [pattern]
+
+
+def _alternatives(pattern: str, opening: int) -> tuple[list[str], int] | None:
+    """The comma-separated parts of the braces that open at an index, and where they close; None if they are no list."""
+    depth, parts, begin, at = 0, [], opening + 1, opening
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "\\":
+            at += 1
+        elif char == "{":
+            depth += 1
+        elif char == "," and depth == 1:
+            parts.append(pattern[begin:at])
+            begin = at + 1
+        elif char == "}":
+            depth -= 1
+            if depth == 0:
+                return ([*parts, pattern[begin:at]], at) if parts else None
+        at += 1
+    return None
+
+
+def _find(text: str, char: str, start: int) -> int:
+    at = start
+    while at < len(text):
+        if text[at] == "\\":
+            at += 1
+        elif text[at] == char:
+            return at
+        at += 1
+    return -1
+
+
+def _wanted(outputs: OutputRequest, work: str) -> Iterable[str]:
+    if outputs.everything:
+        yield "keep_folder ''"
+    for path in outputs.paths:
+        at = posixpath.normpath(posixpath.join(work, path))
+        if at == work:
+            yield "keep_folder ''"
+        elif at.startswith(f"{work}/"):
+            yield f"keep_path {shlex.quote(at[len(work) + 1 :])}"
+        else:
+            yield f"problems+=({shlex.quote(f'{path} is outside the work directory')})"
+    for pattern in outputs.globs:
+        yield f"keep_glob {_words([pattern, *expand_braces(pattern)])}"
+
+
+def _fetches_aws(inputs: Sequence[StageIn]) -> Iterable[str]:
+    for item in inputs:
+        function = "fetch_folder" if item.directory else "fetch_file"
+        yield f"together {function} {shlex.quote(item.uri)} {shlex.quote(item.path)}"
+
+
+def _fetches_s5cmd(inputs: Sequence[StageIn]) -> Iterable[str]:
+    """Files in one process, which reads a command a line; a name with a line break goes by itself."""
+    lines = []
+    for item in inputs:
+        words = f"{shlex.quote(item.uri)} {shlex.quote(item.path)}"
+        if item.directory:
+            if "*" in item.uri or "?" in item.uri:
+                raise EvaluationError(
+                    f"the directory {item.uri} has a wildcard in its name, which s5cmd cannot fetch",
+                    hint="rename it, or use staging_tool = aws",
+                )
+            yield f"together fetch_folder {words}"
+        elif "\n" in words or "\r" in words:
+            yield f"together fetch_file {words}"
+        else:
+            lines.append(f"cp --raw {words}")
+    if lines:
+        yield "\n".join(["s5cmd --log error run <<'END_OF_FILES' || return", *lines, "END_OF_FILES"])
+
+
+def _head(request: TaskRequest) -> str:
+    return _HEAD.format(folder=shlex.quote(request.folder), prefix=shlex.quote(request.prefix))
+
+
+def _words(texts: Iterable[str]) -> str:
+    return " ".join(shlex.quote(text) for text in texts)
+
+
+def _chunks(items: Sequence[str], size: int = 200) -> Iterable[Sequence[str]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,414 @@
+"""The scripts of the three containers: their text, and what they do when bash runs them against a real S3 API."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from airflow_wdl_ecs.ecs.resources import Policy
+from airflow_wdl_ecs.ecs.staging import expand_braces, run_script, stage_in_script, stage_out_script
+from airflow_wdl_ecs.errors import EvaluationError
+from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest, TaskResult
+
+ODD = [
+    "plain.txt",
+    "with space.txt",
+    "qu'ote\".txt",
+    "st*r[1]?.txt",
+    "é 日本.txt",
+    "back\\slash.txt",
+    "-dash",
+    "$HOME;`id`",
+    "a&b.txt",
+]
+
+NO_FILE = "new\nline\t\\\x01"
+
+ZERO = Policy()
+REQUEST = TaskRequest(CallIdentity("d", "r", "c"), 0, "image", "true\n", "/wdl/x", "s3://b/p/")
+
+FAKE_AWS = """\
+#!{python}
+import pathlib, sys
+import boto3
+arguments = [a for a in sys.argv[1:] if a != "--only-show-errors"]
+assert arguments[:2] == ["s3", "cp"], arguments
+recursive = "--recursive" in arguments
+source, target = [a for a in arguments[2:] if a != "--recursive"]
+s3 = boto3.client("s3")
+split = lambda uri: uri[5:].partition("/")[::2]
+if target == "-":
+    bucket, key = split(source)
+    sys.stdout.buffer.write(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+elif source.startswith("s3://"):
+    bucket, prefix = split(source)
+    keys = [prefix]
+    if recursive:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    for key in keys:
+        path = pathlib.Path(target + key[len(prefix):] if recursive else target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        s3.download_file(bucket, key, str(path))
+else:
+    bucket, prefix = split(target)
+    root = pathlib.Path(source)
+    import os
+    paths = [pathlib.Path(at) / n for at, _, ns in os.walk(root, followlinks=True) for n in ns] if recursive else [root]
+    for path in paths:
+        s3.upload_file(str(path), bucket, prefix + (str(path.relative_to(root)) if recursive else ""))
+"""
+
+
+# The text.
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expanded"),
+    [
+        ("*.txt", ["*.txt"]),
+        ("*.{bam,bai}", ["*.bam", "*.bai"]),
+        ("{a,b}/{c,d}", ["a/c", "a/d", "b/c", "b/d"]),
+        ("x{a,b{1,2}}y", ["xay", "xb1y", "xb2y"]),
+        ("{one}", ["{one}"]),
+        ("{one}{a,b}", ["{one}a", "{one}b"]),
+        ("\\{a,b}", ["\\{a,b}"]),
+        ("{a,b", ["{a,b"]),
+        ("{,x}", ["", "x"]),
+    ],
+)
+def test_braces_are_expanded_as_bash_does(pattern, expanded):
+    assert expand_braces(pattern) == expanded
+
+
+@pytest.mark.parametrize("tool", ["aws", "s5cmd"])
+def test_hostile_values_stay_data(tool, tmp_path):
+    evil = "'; touch pwned; $(touch pwned) `touch pwned`\n\"\\"
+    request = replace(
+        REQUEST,
+        command=evil,
+        environment={"X": evil},
+        inputs=(StageIn(f"s3://b/{evil}", f"/wdl/x/inputs/{evil}"),),
+        outputs=OutputRequest(paths=(evil, f"/etc/{evil}"), globs=(evil,)),
+    )
+    # Only the definitions and the quoting are run: the tools and what they would do are replaced by nothing.
+    for script in (stage_in_script(request, tool), stage_out_script(request, tool, Policy()), run_script(request)):
+        checked = subprocess.run(
+            ["bash", "-n"], input=script, text=True, capture_output=True, cwd=tmp_path, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_whose_name_is_a_pattern_is_refused_for_s5cmd_only():
+    request = replace(REQUEST, inputs=(StageIn("s3://b/a*/", "/wdl/x/inputs/a*", directory=True),))
+    assert "fetch_folder 's3://b/a*/'" in stage_in_script(request, "aws")
+    with pytest.raises(EvaluationError, match="wildcard"):
+        stage_in_script(request, "s5cmd")
+
+
+# The command's wrapper, which needs nothing but bash.
+
+
+@dataclass
+class Attempt:
+    """An attempt's folder on this machine."""
+
+    folder: Path
+    request: TaskRequest
+
+    def write(self) -> None:
+        (self.folder / "work").mkdir(parents=True, exist_ok=True)
+        (self.folder / "command.sh").write_text(self.request.command)
+        (self.folder / "run.sh").write_text(run_script(self.request))
+
+    def run(self, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", str(self.folder / "run.sh")],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment or {"PATH": os.environ["PATH"]},
+        )
+
+    def said(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+def attempt(tmp_path: Path, command: str, **changes) -> Attempt:
+    folder = tmp_path / "an attempt's"
+    made = Attempt(folder, replace(REQUEST, command=command, folder=str(folder), **changes))
+    made.write()
+    return made
+
+
+def test_the_command_runs_in_its_work_directory_with_its_environment(tmp_path):
+    value = 'it\'s\n"$HOME" é'
+    made = attempt(tmp_path, 'pwd; echo "$V"; echo oops >&2; exit 3', environment={"V": value})
+    done = made.run()
+    assert done.returncode == 3
+    assert made.said("exit_code") == "3\n"
+    assert made.said("stdout") == f"{made.folder}/work\n{value}\n"
+    assert made.said("stderr") == "oops\n"
+    assert (done.stdout, done.stderr) == ("", "oops\n")
+
+
+def test_an_image_with_nothing_but_bash_is_enough(tmp_path):
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    (bare / "bash").symlink_to("/bin/bash")
+    made = attempt(tmp_path, "echo out; echo err >&2; exit 7")
+    assert made.run({"PATH": str(bare)}).returncode == 7
+    assert (made.said("stdout"), made.said("stderr"), made.said("exit_code")) == ("out\n", "err\n", "7\n")
+
+
+def test_a_process_left_behind_does_not_hold_up_the_end(tmp_path):
+    made = attempt(tmp_path, "sleep 600 & echo done")
+    began = time.monotonic()
+    assert made.run().returncode == 0
+    assert time.monotonic() - began < 5
+    assert made.said("stdout") == "done\n"
+
+
+def test_a_stop_reaches_the_command_and_what_it_started_and_its_exit_code_is_kept(tmp_path):
+    command = "trap 'echo stopping >&2; exit 9' TERM; echo ready >started; sleep 60 & wait; echo never"
+    made = attempt(tmp_path, command)
+    process = subprocess.Popen(["/bin/bash", str(made.folder / "run.sh")], start_new_session=True)
+    while not (made.folder / "work/started").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 9
+    assert (made.said("exit_code"), made.said("stderr")) == ("9\n", "stopping\n")
+
+
+def test_a_killed_command_says_so(tmp_path):
+    made = attempt(tmp_path, "kill -KILL $$")
+    assert made.run().returncode == 137
+    assert made.said("exit_code") == "137\n"
+
+
+# Staging against S3.
+
+
+@dataclass
+class Stage:
+    """The staging scripts, run on this machine against the embedded S3."""
+
+    s3: object
+    bucket: str
+    environment: dict[str, str]
+    tool: str
+    root: Path
+    prefix: str
+
+    def request(self, command: str = "true", **changes) -> TaskRequest:
+        folder = str(self.root / "attempt")
+        return replace(REQUEST, command=command, folder=folder, prefix=f"s3://{self.bucket}/{self.prefix}", **changes)
+
+    def put(self, key: str, data: bytes = b"") -> str:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
+        return f"s3://{self.bucket}/{key}"
+
+    def script(self, text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", text],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=self.environment,
+            cwd=self.root,
+        )
+
+    def all(self, request: TaskRequest, policy: Policy = ZERO) -> TaskResult:
+        shutil.rmtree(request.folder, ignore_errors=True)
+        done = self.script(stage_in_script(request, self.tool))
+        assert done.returncode == 0, done.stderr
+        subprocess.run(["bash", f"{request.folder}/run.sh"], env=self.environment, timeout=60, check=False)
+        done = self.script(stage_out_script(request, self.tool, policy))
+        assert done.returncode == 0, done.stderr
+        return TaskResult.from_json(self.get("result.json"))
+
+    def get(self, name: str) -> bytes:
+        return self.s3.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"].read()
+
+    def kept(self) -> dict[str, bytes]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.prefix}work/")
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return {key[len(self.prefix) + 5 :]: self.get(key[len(self.prefix) :]) for key in keys}
+
+
+@pytest.fixture(params=["s5cmd", "aws"])
+def stage(request, embedded_aws, tmp_path) -> Stage:
+    import boto3
+
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    (binaries / "aws").write_text(FAKE_AWS.format(python=sys.executable))
+    (binaries / "aws").chmod(0o755)
+    path = f"{binaries}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**embedded_aws.environment(), "PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=embedded_aws.url,
+        aws_access_key_id=embedded_aws.access_key,
+        aws_secret_access_key=embedded_aws.secret_key,
+        region_name=embedded_aws.region,
+    )
+    return Stage(s3, embedded_aws.bucket, environment, request.param, tmp_path, f"staging/{tmp_path.name}/")
+
+
+@pytest.mark.local
+def test_inputs_arrive_under_odd_names(stage):
+    folder = stage.root / "attempt"
+    names = ODD
+    inputs = []
+    for number, name in enumerate(names):
+        uri = stage.put(f"in/{stage.root.name}/{name}", name.encode())
+        inputs.append(StageIn(uri, f"{folder}/inputs/{number}/{name}"))
+    inputs.append(StageIn(stage.put(f"in/{stage.root.name}/empty"), f"{folder}/inputs/0/empty"))
+    done = stage.script(stage_in_script(stage.request(inputs=tuple(inputs)), stage.tool))
+    assert (done.returncode, done.stderr) == (0, "")
+    for item, name in zip(inputs, names, strict=False):
+        assert Path(item.path).read_bytes() == name.encode()
+    assert Path(inputs[-1].path).read_bytes() == b""
+    assert (folder / "work").stat().st_mode & 0o777 == 0o777
+
+
+@pytest.mark.local
+def test_a_directory_arrives_whole(stage):
+    stage.put(f"dir {stage.root.name}/a/b c.txt", b"1")
+    uri = stage.put(f"dir {stage.root.name}/.hidden", b"2").rsplit("/", 1)[0] + "/"
+    path = stage.root / "attempt/inputs/x/dir"
+    done = stage.script(stage_in_script(stage.request(inputs=(StageIn(uri, str(path), directory=True),)), stage.tool))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (path / "a/b c.txt").read_bytes() == b"1"
+    assert (path / ".hidden").read_bytes() == b"2"
+
+
+@pytest.mark.local
+def test_an_input_that_is_not_there_fails_the_stage_and_leaves_word(stage):
+    uri = f"s3://{stage.bucket}/no/such"
+    request = stage.request(inputs=(StageIn(uri, f"{stage.root}/attempt/inputs/0/such"),))
+    done = stage.script(stage_in_script(request, stage.tool))
+    assert done.returncode != 0
+    assert "404" in done.stderr or "not exist" in done.stderr or "no such" in done.stderr.lower()
+    assert stage.get("stage-in.log").decode() == done.stderr
+
+
+@pytest.mark.local
+def test_outputs_of_every_kind_are_kept(stage):
+    quoted = [name.replace("'", "'\\''") for name in ODD]
+    command = "\n".join(
+        [
+            "mkdir -p 'dir/sub dir' empty_dir nested",
+            *(f"printf %s x >./'{name}'" for name in quoted),
+            "printf '' >zero; echo 1 >nested/.hidden; echo 2 >'dir/sub dir/two'; echo 3 >dir/.three",
+            "ln -s nowhere $'new\\nline\\t\\\\\\x01'; echo out; echo err >&2",
+        ]
+    )
+    paths = (*ODD, "zero", "nested/.hidden", "dir", "empty_dir", "missing", NO_FILE, "./dir/../zero")
+    result = stage.all(
+        stage.request(command, outputs=OutputRequest(paths=paths, globs=("*.txt", "*.{zip,txt}", "no*such")))
+    )
+    assert result.exit_code == 0
+    assert result.problems == (f"{NO_FILE} is a link to nothing that the task's folder holds",)
+    assert set(result.directories) == {"dir", "empty_dir"}
+    sizes = {file.path: file.size for file in result.files}
+    wanted = dict.fromkeys(ODD, b"x") | {"zero": b"", "nested/.hidden": b"1\n"}
+    wanted |= {"dir/sub dir/two": b"2\n", "dir/.three": b"3\n"}
+    assert stage.kept() == wanted
+    assert sizes == {name: len(data) for name, data in wanted.items()}
+    texts = [name for name in ODD if name.endswith(".txt")]
+    assert sorted(result.globs["*.txt"]) == sorted(texts)
+    assert result.globs["*.{zip,txt}"] == result.globs["*.txt"]
+    assert result.globs["no*such"] == ()
+    assert (result.stdout_size, stage.get("stdout")) == (4, b"out\n")
+    assert (result.stderr_size, stage.get("stderr")) == (4, b"err\n")
+
+
+@pytest.mark.local
+def test_links_to_inputs_are_kept_by_content_and_links_out_are_refused(stage):
+    uri = stage.put(f"in/{stage.root.name}/reads.fq", b"ACGT")
+    folder = stage.root / "attempt"
+    (stage.root / "secret").write_text("secret")
+    (stage.root / "outside").mkdir()
+    (stage.root / "outside/file").write_text("secret")
+    command = "\n".join(
+        [
+            f"ln -s '{folder}/inputs/0/reads.fq' linked.fq",
+            f"ln -s '{stage.root}/secret' stolen; ln -s '{stage.root}/outside' folder_out; ln -s nowhere dangling",
+            "mkdir real; echo 1 >real/one; ln -s real alias; ln -s .. real/loop",
+        ]
+    )
+    outputs = OutputRequest(
+        paths=(
+            "linked.fq",
+            "stolen",
+            "folder_out/file",
+            "folder_out",
+            "alias",
+            "real",
+            "dangling",
+            "/etc/passwd",
+            "../x",
+        ),
+        globs=("*",),
+    )
+    result = stage.all(stage.request(command, inputs=(StageIn(uri, f"{folder}/inputs/0/reads.fq"),), outputs=outputs))
+    assert stage.kept() == {"linked.fq": b"ACGT", "alias/one": b"1\n", "real/one": b"1\n"}
+    assert {file.path for file in result.files} == set(stage.kept())
+    about = "\n".join(result.problems)
+    for said in ("stolen is a link that leads out", "folder_out is a link that leads out", "folder_out/file is a link"):
+        assert said in about
+    for said in (
+        "/etc/passwd is outside",
+        "../x is outside",
+        "dangling is a link to nothing",
+        "loop is a link to a folder",
+    ):
+        assert said in about
+
+
+@pytest.mark.local
+def test_everything_is_kept_when_asked(stage):
+    command = "mkdir -p a/b; echo 1 >a/b/c; echo 2 >.d; mkfifo pipe"
+    result = stage.all(stage.request(command, outputs=OutputRequest(everything=True)))
+    assert stage.kept() == {"a/b/c": b"1\n", ".d": b"2\n"}
+    assert result.problems == ("pipe is neither a file nor a folder",)
+
+
+@pytest.mark.local
+def test_after_a_failure_only_the_words_are_kept(stage):
+    outputs = OutputRequest(paths=("f",))
+    result = stage.all(stage.request("echo 1 >f; echo bad >&2; exit 4", outputs=outputs))
+    assert (result.exit_code, result.files, stage.kept()) == (4, (), {})
+    assert stage.get("stderr") == b"bad\n"
+    result = stage.all(stage.request("echo 1 >f; exit 4", outputs=outputs), Policy(success=(0, 4)))
+    assert (result.exit_code, stage.kept()) == (4, {"f": b"1\n"})
+    assert stage.all(stage.request("echo 1 >f; exit 5", outputs=outputs), Policy(success=None)).exit_code == 5
+
+
+@pytest.mark.local
+def test_a_command_that_left_no_exit_code_is_told_from_one_that_did(stage):
+    request = stage.request()
+    assert stage.script(stage_in_script(request, stage.tool)).returncode == 0
+    assert stage.script(stage_out_script(request, stage.tool, Policy(success=None))).returncode == 0
+    assert json.loads(stage.get("result.json"))["exit_code"] == -1
+
+
+@pytest.mark.local
+def test_thousands_of_files_take_one_process_not_thousands(stage):
+    result = stage.all(stage.request("for i in {1..1500}; do echo $i >f$i; done", outputs=OutputRequest(globs=("f*",))))
+    assert len(result.files) == len(result.globs["f*"]) == 1500
+    assert len(stage.kept()) == 1500
