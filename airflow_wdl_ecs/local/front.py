@@ -18,6 +18,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from .ecs_api import EcsApi
+from .object_reads import is_plain, read_object
+from .s3_state import ObjectFolder
 from .validation import ApiError
 
 Environ = dict[str, Any]
@@ -37,9 +39,10 @@ class Front:
     :param nonce: what ``/_wdl/nonce`` answers, so that a client knows which server it talks to.
     """
 
-    def __init__(self, moto: Application, api: EcsApi, access_key: str, nonce: str) -> None:
+    def __init__(self, moto: Application, api: EcsApi, objects: ObjectFolder, access_key: str, nonce: str) -> None:
         self._moto = moto
         self._api = api
+        self._objects = objects
         self._access_key = access_key
         self._nonce = nonce
         self._hosts: frozenset[str] = frozenset()
@@ -65,8 +68,22 @@ class Front:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target.startswith(ECS_TARGET):
             return self._ecs(target.removeprefix(ECS_TARGET), region, environ, start_response)
-        self.calls[f"{service}:{target.rpartition('.')[2] or environ.get('REQUEST_METHOD', '')}"] += 1
-        return self._moto(environ, start_response)
+        method = environ.get("REQUEST_METHOD", "")
+        self.calls[f"{service}:{target.rpartition('.')[2] or method}"] += 1
+        return self._s3(method, path, environ, start_response) if service == "s3" else self._moto(environ, start_response)
+
+    def _s3(self, method: str, path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        bucket, _, name = path.lstrip("/").encode("latin-1").decode("utf-8", "replace").partition("/")
+        if is_plain(environ) and name:
+            key = self._objects.key(bucket, name)
+            answer = read_object(key, environ) if key else None
+            if answer is not None:
+                start_response(answer.status, list(answer.headers))
+                return answer
+        answered = self._moto(environ, start_response)
+        if method in ("PUT", "POST", "DELETE"):
+            self._objects.changed(bucket, name)
+        return answered
 
     def _ecs(self, operation: str, region: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         self.calls[f"ecs:{operation}"] += 1
@@ -95,8 +112,10 @@ def _credential(environ: Environ) -> tuple[str, str, str]:
         return environ[KEY_HEADER], "", "wdl"
     match = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
     if match is None:
-        presigned = parse_qs(environ.get("QUERY_STRING", "")).get("X-Amz-Credential", [""])[0]
-        match = _CREDENTIAL.search(f"Credential={presigned}")
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        if "AWSAccessKeyId" in query:  # presigned in the old way, which only S3 has
+            return query["AWSAccessKeyId"][0], "", "s3"
+        match = _CREDENTIAL.search(f"Credential={query.get('X-Amz-Credential', [''])[0]}")
     return (match.group(1), match.group(2), match.group(3)) if match else ("", "", "")
 
 

@@ -127,7 +127,7 @@ def serve(options: argparse.Namespace) -> None:
 
     access_key, secret_key = access_keys(state)
     objects = ObjectFolder(state / "s3")
-    objects.install()
+    objects.install(options.region)
     memory = psutil.virtual_memory().total // 1024**2
     budget = Budget(
         cpu=int((os.cpu_count() or 1) * 1024 * options.cpu_factor),
@@ -138,7 +138,7 @@ def serve(options: argparse.Namespace) -> None:
     agent = Agent(way, budget, environment, records)
     api = EcsApi(agent, state / "tasks", options.forget_after)
     nonce = secrets.token_hex(16)
-    front = Front(DomainDispatcherApplication(create_backend_app), api, access_key, nonce)
+    front = Front(DomainDispatcherApplication(create_backend_app), api, objects, access_key, nonce)
     server = make_server("127.0.0.1", options.port, front, threaded=True, request_handler=QuietHandler)
     server.daemon_threads = True  # type: ignore[attr-defined]
     front.listen(server.server_port)
@@ -169,7 +169,6 @@ def serve(options: argparse.Namespace) -> None:
     agent.close()
     server.shutdown()
     server.server_close()
-    objects.close()
     lock.close()
 
 
