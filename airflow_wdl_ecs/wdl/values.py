@@ -80,6 +80,8 @@ def parse_type(text: str, document: Document) -> WDL.Type.Base:
 
 def _parse_type(tokens: list[str], at: int, structs: dict[str, dict[str, WDL.Type.Base]]) -> tuple[WDL.Type.Base, int]:
     name = tokens[at]
+    if not name.isidentifier():
+        raise ValueError(f"not a WDL type: {''.join(tokens)}")
     at += 1
     parameters: list[WDL.Type.Base] = []
     if tokens[at] == "[":

@@ -228,7 +228,7 @@ class WorkflowEvaluation:
         env: WDL.Env.Bindings[_Value] = WDL.Env.Bindings()
         for name, ref in expression.refs.items():
             value = yield from self._reference(ref, expression.section, shard)
-            env = env.bind(name, value)
+            env = env.bind(name, _shell(value))
         document = self._document(expression.section)
         with evaluating(what, expression.position, lambda at: position_in_expression(expression, at)):
             value = parse_expression(expression, document).eval(env, self._library(document))
@@ -348,6 +348,28 @@ class WorkflowEvaluation:
         for given in self.plan.inputs:
             found.setdefault(given.node, []).append(given.name)
         return found
+
+
+class _SharedArray(WDL.Value.Array):
+    """An array that many expressions read.
+
+    miniwdl notes on a value which expression gave it, and walks all its parts to note it there too: 1,000 shards
+    that read one element of a large array would walk it 1,000 times. Here the note stays with the array.
+    """
+
+    @property
+    def expr(self) -> WDL.Expr.Base | None:
+        """The expression that gave the array."""
+        return self._expr
+
+    @expr.setter
+    def expr(self, rhs: WDL.Expr.Base) -> None:
+        self._expr = rhs
+
+
+def _shell(value: _Value) -> _Value:
+    """The same value in an object of its own, which an expression may annotate."""
+    return _SharedArray(value.type.item_type, value.value) if isinstance(value, WDL.Value.Array) else value
 
 
 def _label(value: _Value) -> str:
