@@ -49,8 +49,11 @@ def _warnings(document: WDL.Tree.Document) -> list[Problem]:
 
 
 def _texts(document: WDL.Tree.Document) -> dict[str, str]:
-    texts = {document.pos.uri: document.source_text}
-    for statement in document.imports:
-        if statement.doc is not None:
-            texts.update(_texts(statement.doc))
+    texts: dict[str, str] = {}
+    pending = [document]
+    while pending:
+        each = pending.pop()
+        if each.pos.uri not in texts:
+            texts[each.pos.uri] = each.source_text
+            pending.extend(statement.doc for statement in each.imports if statement.doc is not None)
     return texts

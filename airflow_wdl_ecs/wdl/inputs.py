@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ def resolve_name(plan: Plan, name: str) -> str | None:
     call's (``align.align_wf.x``, which older tools write). A runtime override is ``CALL.runtime.ATTRIBUTE``, or
     ``CALL.requirements.ATTRIBUTE``; for a task that is run directly, without the call.
     """
-    known = {found.name for found in plan.inputs}
+    return _resolve(plan, {found.name for found in plan.inputs}, name)
+
+
+def _resolve(plan: Plan, known: Collection[str], name: str) -> str | None:
     tries = [name]
     if name.startswith(f"{plan.name}."):
         tries.append(name.removeprefix(f"{plan.name}."))
@@ -69,7 +72,7 @@ def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if key.startswith("#"):
             continue
-        name = resolve_name(plan, key)
+        name = _resolve(plan, inputs, key)
         if name is None:
             problems.append(Problem(f"unknown input {key}{_did_you_mean(plan, key)}"))
         elif name in given:
@@ -125,7 +128,7 @@ def parse_assignments(plan: Plan, assignments: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
-        name = resolve_name(plan, key)
+        name = _resolve(plan, inputs, key)
         if not sign or not key:
             problems.append(Problem(f"{assignment!r} is not name=value"))
         elif name is None:
@@ -175,15 +178,20 @@ def _read_simple(wdl_type: Type.Base, text: str) -> Any:
 
 
 def _read_array(wdl_type: Type.Array, text: str) -> list[Any]:
-    if text.startswith("["):
-        try:
-            whole = _read_json(text)
-            from_json(wdl_type, whole)
-            return list(whole)
-        except ValueError:
-            if isinstance(wdl_type.item_type, (Type.Array, Type.Int, Type.Float, Type.Boolean)):
-                raise
-    return [_read(wdl_type.item_type, text)]
+    """A JSON array, whole or (of arrays) one item; anything else is one item."""
+    item_type = wdl_type.item_type
+    if not text.startswith("["):
+        return [_read(item_type, text)]
+    try:
+        value = _read_json(text)
+    except ValueError:
+        if isinstance(item_type, (Type.String, Type.File, Type.Directory)):
+            return [_read(item_type, text)]
+        raise
+    if isinstance(item_type, Type.Array) and not any(isinstance(item, list) for item in value) and value:
+        value = [value]
+    from_json(wdl_type, value)
+    return list(value)
 
 
 def _read_json(text: str) -> Any:

@@ -209,11 +209,16 @@ def _causes(error: Exception) -> Iterator[tuple[str, WDL.SourcePosition | None]]
         yield _syntax(str(error)), error.pos
     elif isinstance(error, WDL.Error.ValidationError):
         name = getattr(error.node, "name", None) if isinstance(error, WDL.Error.CircularDependencies) else None
-        yield f"{error} involving {name}" if name else str(error), error.pos
+        message = f"{error} involving {name}" if name else str(error)
+        yield _HINTS.get(message, message), error.pos
     else:
         yield f"cannot be read as WDL ({type(error).__name__}: {error})", getattr(error, "pos", None)
 
 
+_HINTS = {
+    "Unknown type Directory": "Unknown type Directory (it needs version 1.2)",
+    "Unknown type Object": "Unknown type Object (it is not supported: declare a struct)",
+}
 _TERMINALS = {"CNAME": "a name", "ESCAPED_STRING": "a string", "ESCAPED_STRING1": "a string", "$END": "end of file"}
 _SIGNS = {
     "LBRACE": "{",
