@@ -190,9 +190,9 @@ class _Builder:
             self._connect(set(self.operators) - before)
 
         members.__doc__ = label
-        factory: Callable[..., Any] = task_group(group_id=section.id, prefix_group_id=False, group_display_name=label)(
-            members
-        )
+        factory: Callable[..., Any] = task_group(
+            group_id=group_id(section), prefix_group_id=False, group_display_name=label
+        )(members)
         factory.expand(shard=shards.output)  # type: ignore[attr-defined]
 
     def _connect(self, nodes: Iterable[str]) -> None:

@@ -141,6 +141,8 @@ def test_a_group_in_a_subworkflow_has_an_id_that_airflow_takes():
     dag = build_dag(plan(call("qc.trim", "qc.if_x"), sections=(inner, Section("qc.if_x", "if", "0", AT, "qc"))))
     assert list(dag.task_group.children["qc"].children) == ["qc-if_x"]
     assert "qc.trim" in dag.task_ids
+    mapped = build_dag(plan(call("qc.a", "qc.scatter_x"), sections=(inner, scatter("qc.scatter_x", "qc"))))
+    assert list(mapped.task_group.children["qc"].children) == ["qc.scatter_x.shards", "qc-scatter_x"]
 
 
 def test_required_inputs_come_first_and_optional_ones_in_a_section():
