@@ -18,8 +18,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-ReadFile = Callable[[str], bytes]
-"""The contents of the file at a URI."""
+ReadFile = Callable[[str], "bytes | None"]
+"""The contents of the file at a URI; None if there is no such file."""
 
 _TOLERANCE = 1e-6
 
@@ -72,7 +72,8 @@ def _without_null(members: Mapping[str, Any]) -> dict[str, Any]:
 def _is_file(expected: str, uri: str, read: ReadFile) -> bool:
     if expected == uri or _base(expected) == _base(uri):
         return True
-    return not uri.endswith("/") and read(uri).decode(errors="replace").rstrip("\n") == expected
+    contents = read(uri)
+    return contents is not None and contents.decode(errors="replace").rstrip("\n") == expected
 
 
 def _base(path: str) -> str:

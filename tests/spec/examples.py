@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +132,7 @@ def _example(block: str, version: str, line: int) -> Example:
     fenced = _WDL.search(block)
     if fenced is None:
         raise ValueError(f"SPEC-{version}.md:{line}: an example without WDL")
-    source = textwrap.dedent(fenced[2])
+    source = _dedent(fenced[2], len(fenced[1]))
     named = _NAME.search(block[: fenced.start()])
     name = named[1] if named else _TARGET.findall(source)[-1][1]
     sections: dict[str, Any] = {}
@@ -151,6 +150,12 @@ def _example(block: str, version: str, line: int) -> Example:
         sections.get("Example output") or {},
         sections.get("Test config") or {},
     )
+
+
+def _dedent(text: str, width: int) -> str:
+    """The text without the indentation of the block that holds it; blank lines keep what they have beyond that."""
+    lines = text.split("\n")
+    return "\n".join(line[min(width, len(line) - len(line.lstrip(" \t"))) :] for line in lines)
 
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')

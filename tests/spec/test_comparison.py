@@ -10,7 +10,7 @@ FILES = {"s3://b/run/work/out.txt": b"hello world\n"}
 
 
 def compare(expected, ours, **options):
-    return differences({"w.x": expected}, {"w.x": ours}, FILES.__getitem__, **options)
+    return differences({"w.x": expected}, {"w.x": ours}, FILES.get, **options)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ def compare(expected, ours, **options):
         ("some/where/out.txt", "s3://b/run/work/out.txt"),
         ("hello world", "s3://b/run/work/out.txt"),
         ("folder", "s3://b/run/work/folder/"),
+        ("folder", "s3://b/run/work/folder"),
         (["out.txt"], ["s3://b/run/work/out.txt"]),
     ],
 )
@@ -55,6 +56,7 @@ def test_equal(expected, ours):
         ({"a": 1}, {"a": 2}),
         ("in.txt", "s3://b/run/work/out.txt"),
         ("file", "s3://b/run/work/folder/"),
+        ("file", "s3://b/run/work/folder"),
     ],
 )
 def test_different(expected, ours):
@@ -68,11 +70,11 @@ def test_a_difference_says_where():
 
 
 def test_the_targets_name_is_not_compared_but_the_outputs_is():
-    assert differences({"other.x": 1}, {"w.x": 1}, FILES.__getitem__) == []
-    assert differences({"w.y": 1}, {"w.x": 1}, FILES.__getitem__) == ["y: no such output"]
+    assert differences({"other.x": 1}, {"w.x": 1}, FILES.get) == []
+    assert differences({"w.y": 1}, {"w.x": 1}, FILES.get) == ["y: no such output"]
 
 
 def test_what_the_example_does_not_list_or_excludes_is_not_compared():
-    assert differences({"w.x": 1}, {"w.x": 1, "w.more": 2}, FILES.__getitem__) == []
-    assert differences({"w.x": 1, "w.y": 1}, {"w.x": 2, "w.y": 1}, FILES.__getitem__, excluded=["x"]) == []
-    assert differences({"w.x": 1}, {"w.x": 2}, FILES.__getitem__, excluded=["w.x"]) == []
+    assert differences({"w.x": 1}, {"w.x": 1, "w.more": 2}, FILES.get) == []
+    assert differences({"w.x": 1, "w.y": 1}, {"w.x": 2, "w.y": 1}, FILES.get, excluded=["x"]) == []
+    assert differences({"w.x": 1}, {"w.x": 2}, FILES.get, excluded=["w.x"]) == []

@@ -21,6 +21,7 @@ TEXT = """# A specification
     input {
       Int x
     }
+   \x20
     output {
       Int y = 2 * x
     }
@@ -98,7 +99,7 @@ def test_an_examples_parts(examples):
     found = examples["double"]
     assert str(found) == "1.2/double"
     assert found.line == 3
-    assert found.source.startswith("version 1.2\n\nworkflow double {\n  input {\n")
+    assert found.source.startswith("version 1.2\n\nworkflow double {\n  input {\n    Int x\n  }\n  \n  output")
     assert found.inputs == {"double.x": 2}
     assert found.outputs == {"double.y": 4}
     assert found.config == {}
