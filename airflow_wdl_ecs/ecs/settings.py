@@ -177,6 +177,13 @@ class EcsSettings:
         2.0, "number", "By how much the memory grows after a task ran out of it.", example="1.5"
     )
 
+    def __new__(cls, *args: Any, **given: Any) -> EcsSettings:
+        """Remember which settings were given: a DAG's override counts even where it equals the default."""
+        settings = super().__new__(cls)
+        names = [f.name for f in fields(cls)]
+        object.__setattr__(settings, "_given", frozenset([*names[: len(args)], *given]))
+        return settings
+
     @classmethod
     def from_options(cls, options: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> EcsSettings:
         """Settings from the text of a configuration section, with explicit values laid over it.
@@ -205,8 +212,8 @@ class EcsSettings:
         return cls(**found)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings that differ from their defaults, as small JSON; `from_json` reads it back."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != _default(f)}
+        """The settings that were given explicitly, as small JSON; `from_json` reads it back."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name in self.__dict__["_given"]}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}
 
     @classmethod

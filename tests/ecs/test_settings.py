@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -64,6 +65,10 @@ def test_json_round_trip_keeps_what_was_set():
     assert EcsSettings.from_json(data) == settings
     assert "staging_image" not in data
     assert EcsSettings().to_json() == {}
+    # What a DAG gives is laid over the deployment's settings, also where it is the default.
+    assert EcsSettings(launch_type="FARGATE", subnets=()).to_json() == {"launch_type": "FARGATE", "subnets": []}
+    assert EcsSettings.from_options({"launch_type": "EC2"}, {"launch_type": "FARGATE"}).launch_type == "FARGATE"
+    assert pickle.loads(pickle.dumps(EcsSettings(cpu=2))).to_json() == {"cpu": 2}
 
 
 def test_a_complete_deployment_passes():
