@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from .ecs.settings import EcsSettings
+from .aws import Clients
+from .ecs.settings import SECTION, EcsSettings
 from .errors import CallError, WdlEcsError
-from .lifecycle import CallOutcome, Run, open_run, run_call, stop_call
+from .lifecycle import CallOutcome, run_call, stop_call
 from .plan import Shard
+from .run import Run, open_run
 from .scatter import map_index_prefixes
 from .storage import shard_key
-
-Clients = Callable[[str], Any]
-"""AWS service name -> boto3 client."""
-
-CONFIG_SECTION = "wdl_ecs"
 
 
 def resolve_settings(overrides: Mapping[str, Any] | None = None) -> EcsSettings:
@@ -34,7 +31,7 @@ def resolve_settings(overrides: Mapping[str, Any] | None = None) -> EcsSettings:
     """
     from airflow.configuration import conf
 
-    options = conf.getsection(CONFIG_SECTION) or {}
+    options = conf.getsection(SECTION) or {}
     return EcsSettings.from_options({name: str(value) for name, value in options.items()}, overrides or {})
 
 

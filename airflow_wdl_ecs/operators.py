@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .ecs.settings import EcsSettings
     from .host import HostedCall
-    from .lifecycle import Run
+    from .run import Run
 
 TRIGGER = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
 STARTS_FROM_TRIGGER = Version(airflow_version) >= Version("3.3.0")
@@ -79,7 +79,7 @@ def _begin(
 
 def _open(context: Context, settings: Mapping[str, Any]) -> Run:
     from .host import airflow_clients, resolve_settings
-    from .lifecycle import open_run
+    from .run import open_run
 
     resolved = resolve_settings(settings)
     return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id)

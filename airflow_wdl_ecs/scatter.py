@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .errors import AuthorError
-from .lifecycle import Run
 from .plan import Shard
+from .run import Run
 from .storage import key_safe
 
 WIDEST = 500
