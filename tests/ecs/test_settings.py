@@ -60,7 +60,7 @@ def test_every_unreadable_value_is_reported_at_once_with_its_name():
 
 
 def test_json_round_trip_keeps_what_was_set():
-    settings = replace(COMPLETE, tags={"a": "b"}, assign_public_ip=True, max_tasks=5)
+    settings = EcsSettings(cluster="c", subnets=("s",), tags={"a": "b"}, assign_public_ip=True, max_tasks=5)
     data = json.loads(json.dumps(settings.to_json()))
     assert EcsSettings.from_json(data) == settings
     assert "staging_image" not in data
