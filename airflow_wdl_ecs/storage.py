@@ -244,6 +244,12 @@ class RunStore:
         with aws_errors("PutObject", uri):
             self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
 
+    def delete(self, uri: str) -> None:
+        """Delete an object, if it is there."""
+        bucket, key = split_uri(uri)
+        with aws_errors("DeleteObject", uri):
+            self._s3.delete_object(Bucket=bucket, Key=key)
+
     def get_json(self, uri: str) -> Any:
         """An object's JSON value, or None if there is no such object."""
         data = self.get(uri)

@@ -1,0 +1,215 @@
+"""`EcsClient`: the ECS API as the call lifecycle uses it, asynchronous and paced.
+
+Throttling never fails a call: the operation's bucket slows down and the request is made again. A connection that
+breaks is tried again for some minutes, since a call may have run for hours. Every other refusal becomes an error of
+this package. There is one `EcsClient` per boto3 client and event loop (`ecs_client`), so that all calls of a process
+share its buckets. This module knows no call, no run and no S3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from ..aws import THROTTLED, TRANSIENT, error_code, in_thread, mapped
+from ..errors import AwsError
+from ..task import TaskHandle
+from .governor import Clock, Sleep, Slots, TokenBucket
+from .request import TaskDefinition
+
+RATES = {
+    "run_task": (40.0, 100.0),
+    "stop_task": (40.0, 100.0),
+    "describe_tasks": (20.0, 100.0),
+    "list_tasks": (20.0, 100.0),
+    "describe_task_definition": (20.0, 50.0),
+    "register_task_definition": (1.0, 20.0),
+}
+"""Calls a second and burst per operation (Amazon ECS API reference, "Request throttling")."""
+
+PATIENCE = 600.0
+"""Seconds for which a broken connection, or a failure of AWS's own, is tried again."""
+
+DESCRIBE_AT_ONCE = 100
+"""Tasks per DescribeTasks at most."""
+
+_LONGEST_PAUSE = 20.0
+_CAPACITY_PAUSES = (5.0, 60.0)
+_CAPACITY = re.compile(
+    r"RESOURCE|capacity|limit on the number of (tasks|vcpus)|You've reached the limit|no container instances",
+    re.IGNORECASE,
+)
+_OPERATIONS = {name: "".join(word.capitalize() for word in name.split("_")) for name in RATES}
+
+
+class EcsClient:
+    """The ECS operations of one boto3 client, on one event loop.
+
+    :param client: a boto3 ECS client.
+    """
+
+    def __init__(self, client: Any, *, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
+        self.counts: Counter[str] = Counter()
+        """How often each operation was called, by boto3's name."""
+        self.slots = Slots()
+        self._client = client
+        self._clock = clock
+        self._sleep = sleep
+        self._buckets = {
+            name: TokenBucket(rate, burst, clock=clock, sleep=sleep) for name, (rate, burst) in RATES.items()
+        }
+        self._definitions: dict[str, asyncio.Future[str]] = {}
+
+    async def run_task(
+        self,
+        arguments: Mapping[str, Any],
+        *,
+        capacity_timeout: float,
+        on_wait: Callable[[str], None] = lambda reason: None,
+    ) -> TaskHandle:
+        """Start one task; while there is no capacity for it, ask again.
+
+        :param arguments: RunTask's, with a clientToken, so that asking again cannot start a second task.
+        :param capacity_timeout: seconds to go on asking.
+        :param on_wait: told why, the first time that there is no capacity.
+        :raises AwsError: if ECS refuses; its ``code`` is ``CapacityError`` if there was no capacity for that long.
+        :raises SettingsError: if a setting is to blame.
+        """
+        deadline = self._clock() + capacity_timeout
+        pause, longest = _CAPACITY_PAUSES
+        told = False
+        while True:
+            handle, reason = await self._run_task_once(arguments)
+            if handle is not None:
+                return handle
+            if self._clock() + pause > deadline:
+                raise AwsError(f"no capacity: {reason}", code="CapacityError", operation="RunTask")
+            if not told:
+                on_wait(reason)
+                told = True
+            await self._sleep(pause)
+            pause = min(pause * 1.5, longest)
+
+    async def _run_task_once(self, arguments: Mapping[str, Any]) -> tuple[TaskHandle | None, str]:
+        """The started task, or None and why there is no capacity for it."""
+        try:
+            response = await self._call("run_task", **arguments)
+        except AwsError as error:
+            if _CAPACITY.search(error.message) and error.code not in ("InvalidParameterException",):
+                return None, error.message
+            raise
+        for task in response.get("tasks", ()):
+            return TaskHandle(arn=task["taskArn"], cluster=str(arguments["cluster"])), ""
+        failures = response.get("failures") or [{"reason": "no task and no reason"}]
+        reasons = "; ".join(
+            dict.fromkeys(": ".join(filter(None, (f.get("reason"), f.get("detail")))) for f in failures)
+        )
+        if _CAPACITY.search(reasons):
+            return None, reasons
+        raise AwsError(
+            f"ECS did not start the task: {reasons}", code=failures[0].get("reason", ""), operation="RunTask"
+        )
+
+    async def describe_tasks(self, cluster: str, arns: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        """Up to 100 tasks by their ARNs; None for one that ECS does not know."""
+        response = await self._call("describe_tasks", cluster=cluster, tasks=list(arns))
+        found: dict[str, dict[str, Any] | None] = dict.fromkeys(arns)
+        found.update((task["taskArn"], task) for task in response.get("tasks", ()))
+        return found
+
+    async def stop_task(self, handle: TaskHandle, reason: str) -> None:
+        """Stop a task; one that ECS does not know, or that has ended, is as good as stopped."""
+        try:
+            # 1,024 characters of reason are taken; the console shows about this many.
+            await self._call("stop_task", cluster=handle.cluster, task=handle.arn, reason=reason[:255])
+        except AwsError as error:
+            if error.code not in ("InvalidParameterException", "ClientException"):
+                raise
+            if "not found" not in error.message and "not exist" not in error.message:
+                raise
+
+    async def list_tasks(self, cluster: str, started_by: str) -> list[str]:
+        """The ARNs of the tasks with this ``startedBy`` that are to run."""
+        arns: list[str] = []
+        token: dict[str, str] = {}
+        while True:
+            response = await self._call("list_tasks", cluster=cluster, startedBy=started_by, **token)
+            arns += response.get("taskArns", ())
+            if not response.get("nextToken"):
+                return arns
+            token = {"nextToken": response["nextToken"]}
+
+    async def register_task_definition(self, definition: TaskDefinition) -> str:
+        """The ARN of the definition, registered if it is not there; many may ask at once, and one looks."""
+        future = self._definitions.get(definition.family)
+        if future is None:
+            future = asyncio.ensure_future(self._register(definition))
+            self._definitions[definition.family] = future
+        try:
+            return await asyncio.shield(future)
+        except Exception:
+            self._definitions.pop(definition.family, None)
+            raise
+
+    def forget_task_definition(self, definition: TaskDefinition) -> None:
+        """Look for a definition again when it is needed next: somebody has deregistered it."""
+        self._definitions.pop(definition.family, None)
+
+    async def _register(self, definition: TaskDefinition) -> str:
+        try:
+            found = await self._call("describe_task_definition", taskDefinition=definition.family)
+            if found["taskDefinition"].get("status", "ACTIVE") == "ACTIVE":
+                return str(found["taskDefinition"]["taskDefinitionArn"])
+        except AwsError as error:
+            # ECS says ClientException ("Unable to describe task definition") for a family that is not there.
+            if error.code not in ("ClientException", "InvalidParameterException"):
+                raise
+        made = await self._call("register_task_definition", **definition.arguments)
+        return str(made["taskDefinition"]["taskDefinitionArn"])
+
+    async def _call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Call an operation at the pace of its bucket, again as long as that may help.
+
+        :raises AwsError: or SettingsError, as `aws.mapped` decides.
+        """
+        bucket = self._buckets[name]
+        pause, broken_since = 0.5, None
+        while True:
+            await bucket.take()
+            self.counts[name] += 1
+            try:
+                response: dict[str, Any] = await in_thread(getattr(self._client, name), **arguments)
+            except (ClientError, BotoCoreError) as error:
+                code = error_code(error)
+                if code in THROTTLED:
+                    bucket.throttled()
+                elif code in TRANSIENT or isinstance(error, HTTPClientError):
+                    broken_since = broken_since or self._clock()
+                    if self._clock() - broken_since > PATIENCE:
+                        raise mapped(error, _OPERATIONS[name]) from error
+                else:
+                    raise mapped(error, _OPERATIONS[name]) from error
+            else:
+                bucket.succeeded()
+                return response
+            # Half of the pause is random, so that those who were refused together do not come back together.
+            await self._sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, EcsClient]] = WeakKeyDictionary()
+
+
+def ecs_client(client: Any) -> EcsClient:
+    """The `EcsClient` of a boto3 client on the running event loop: one for all who ask."""
+    of_loop = _clients.setdefault(asyncio.get_running_loop(), {})
+    # The EcsClient holds its boto3 client, so the id stays that client's own.
+    return of_loop.setdefault(id(client), EcsClient(client))

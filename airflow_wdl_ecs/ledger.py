@@ -1,0 +1,137 @@
+"""The ledger of a shard: its ECS tasks and what became of each, and whether it may be tried again.
+
+It is what makes a call run exactly once: whoever hosts the call next finds the task that runs, the result that is
+there, and how much of each budget is used. The decisions are pure; only `Ledger` reads and writes, through the
+`RunStore`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import msgspec
+
+from .ecs.resources import Policy
+from .ecs.settings import EcsSettings
+from .ecs.status import Budget, TaskStatus
+from .plan import Shard
+from .storage import RunStore
+from .task import Outputs, TaskHandle
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One ECS task of a shard.
+
+    :param number: from 0, over all tries. :param try_number: Airflow's try in which it was started.
+    :param memory: MiB that were asked for in place of the task's own; 0 if none were.
+    :param started: seconds since the epoch. :param kind: how it ended, or None while that is not known.
+    """
+
+    number: int
+    try_number: int
+    arn: str
+    cluster: str
+    started: float
+    spot: bool = False
+    memory: int = 0
+    kind: str | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    budget: Budget = "none"
+
+    @property
+    def handle(self) -> TaskHandle:
+        """The ECS task."""
+        return TaskHandle(self.arn, self.cluster)
+
+    def ended(self, status: TaskStatus) -> Attempt:
+        """This attempt with its end."""
+        return replace(self, kind=status.kind, exit_code=status.exit_code, reason=status.reason, budget=status.budget)
+
+
+@dataclass(frozen=True)
+class Success:
+    """A shard's outputs, and the try and attempt that gave them."""
+
+    try_number: int
+    attempt: int
+    outputs: Outputs
+
+
+class Ledger:
+    """One shard's ledger in S3; every method blocks."""
+
+    def __init__(self, store: RunStore, call: str, shard: Shard) -> None:
+        folder = store.layout.shard(call, shard)
+        self._store = store
+        self._outputs = f"{folder}outputs.json"
+        self._attempts = f"{folder}attempts.json"
+
+    def success(self) -> Success | None:
+        """What the shard's success left, if it has succeeded."""
+        data = self._store.get(self._outputs)
+        return None if data is None else msgspec.json.decode(data, type=Success)
+
+    def write_success(self, success: Success) -> None:
+        """Record that the shard has succeeded."""
+        self._store.put_json(self._outputs, asdict(success))
+
+    def clear_success(self) -> None:
+        """Forget that the shard has succeeded."""
+        self._store.delete(self._outputs)
+
+    def attempts(self) -> list[Attempt]:
+        """The shard's attempts, in order."""
+        data = self._store.get(self._attempts)
+        return [] if data is None else msgspec.json.decode(data, type=list[Attempt])
+
+    def write_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Record the attempts."""
+        self._store.put_json(self._attempts, [asdict(attempt) for attempt in attempts])
+
+
+def budget_of(budget: Budget, policy: Policy, settings: EcsSettings) -> int:
+    """How many fresh attempts a budget pays for, within one try."""
+    sizes: dict[Budget, int] = {
+        "none": 0,
+        "command": policy.max_retries,
+        "memory": max(policy.max_retries, settings.out_of_memory_retries),
+        # Spot capacity may be taken away as often as the author allowed for, and then a host may be lost besides.
+        "interruption": policy.preemptible + settings.infrastructure_retries,
+        "infrastructure": settings.infrastructure_retries,
+    }
+    return sizes[budget]
+
+
+def may_try_again(attempts: Sequence[Attempt], try_number: int, policy: Policy, settings: EcsSettings) -> bool:
+    """Whether there is to be a fresh attempt in this try after the last one, which has failed."""
+    last = attempts[-1]
+    used = sum(a.budget == last.budget for a in attempts if a.try_number == try_number)
+    return used <= budget_of(last.budget, policy, settings)
+
+
+def runs_on_spot(attempts: Sequence[Attempt], try_number: int, policy: Policy, settings: EcsSettings) -> bool:
+    """Whether the next attempt is for capacity that can be taken away: so often as ``preemptible`` says, per try."""
+    lost = sum(a.spot and a.kind == "interrupted" for a in attempts if a.try_number == try_number)
+    return bool(settings.spot_capacity_providers) and lost < policy.preemptible
+
+
+def pause_before(attempts: Sequence[Attempt], try_number: int) -> float:
+    """Seconds to wait before a fresh attempt: none after a failure of the command, more each time after others."""
+    if not attempts or attempts[-1].budget != "infrastructure":
+        return 0.0
+    used = sum(a.budget == "infrastructure" for a in attempts if a.try_number == try_number)
+    return min(2.0**used, 60.0)
+
+
+def is_deliberate_rerun(successes: Sequence[Success | None], try_number: int) -> bool:
+    """Whether somebody has cleared a success: all shards succeeded in an earlier try, and yet there is this one."""
+    return bool(successes) and all(s is not None and s.try_number < try_number for s in successes)
+
+
+def as_failure(attempt: Attempt) -> dict[str, Any]:
+    """What a CallError says of an attempt."""
+    return {"kind": attempt.kind or "", "exit_code": attempt.exit_code}

@@ -1,0 +1,184 @@
+"""A run of a workflow: how it begins, how it is found again, how it ends.
+
+A run is a folder in S3 (`storage.Layout`). `begin_run` checks everything that can be checked before anything is
+launched and writes the folder; `open_run` reads it in whichever process a call is hosted; `finish_run` evaluates the
+workflow's outputs. All of them block, and none knows Airflow or ECS tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .aws import Clients, side_by_side
+from .ecs.settings import EcsSettings
+from .errors import AuthorError, InputsError, Problem
+from .plan import Plan, Shard
+from .storage import Layout, RunStore, split_uri
+
+if TYPE_CHECKING:
+    from .wdl.workflow_evaluation import WorkflowEvaluation
+
+FORMAT = 1
+_LITERAL = re.compile(r"""["'](s3://[^"'\s$~\\]+)["']""")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as one process sees it.
+
+    :param settings: with the region set. :param inputs: as `wdl.inputs.bind_inputs` gave them.
+    """
+
+    settings: EcsSettings
+    clients: Clients = field(repr=False)
+    plan: Plan = field(repr=False)
+    inputs: Mapping[str, Any] = field(repr=False)
+    store: RunStore = field(repr=False)
+    dag_id: str
+    run_id: str
+    scope: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where the run keeps everything, ``s3://.../``."""
+        return self.store.layout.folder
+
+    @cached_property
+    def evaluation(self) -> WorkflowEvaluation:
+        """The run's values; it keeps what it has evaluated, so it is for one host of one call."""
+        from .wdl.workflow_evaluation import WorkflowEvaluation
+
+        return WorkflowEvaluation(self.plan, self.inputs, self.store, self.call_outputs)
+
+    def call_outputs(self, call: str, shard: Shard) -> dict[str, Any] | None:
+        """The outputs of a shard of a call, or None if it has not succeeded."""
+        epoch = self._epochs.get(call)
+        if epoch is None:
+            epoch = self._epochs[call] = self.store.epoch(call)
+        return self.store.call_outputs(call, shard, epoch)
+
+    @cached_property
+    def _epochs(self) -> dict[str, str]:
+        return {}
+
+
+def begin_run(
+    settings: EcsSettings,
+    clients: Clients,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    *,
+    dag_id: str,
+    run_id: str,
+    scope: str | None = None,
+) -> Run:
+    """Check the settings and the inputs, and write the run's folder.
+
+    :param inputs: as the caller gave them: names (with or without the workflow's) -> values as JSON.
+    :param scope: tells several runs within one Airflow run apart, such as a task id.
+    :raises SettingsError: if settings are missing or contradict each other.
+    :raises InputsError: listing every input that is missing, unknown, of the wrong type, or a file that is not there.
+    """
+    from .wdl.inputs import bind_inputs, file_values
+
+    settings.check()
+    bound = bind_inputs(plan, inputs)
+    layout = Layout(settings.workspace, dag_id, run_id, scope)
+    s3 = clients("s3")
+    readable = _check_files(RunStore(s3, layout), file_values(plan, bound))
+    encoded = json.dumps(bound, sort_keys=True).encode()
+    about = {
+        "format": FORMAT,
+        "workflow": plan.name,
+        "plan": plan.digest,
+        "inputs": hashlib.sha256(encoded).hexdigest(),
+        "readable": sorted(set(readable).union(_literals(plan))),
+        "dag_id": dag_id,
+        "run_id": run_id,
+        "scope": scope,
+    }
+    store = RunStore(s3, layout, _readable(about, settings))
+    store.put_plan(plan)
+    store.put(layout.named("inputs.json"), encoded, "application/json")
+    # run.json comes last: a run that has it is complete.
+    store.put_json(layout.named("run.json"), about)
+    return _run(settings, clients, plan, bound, store)
+
+
+def open_run(settings: EcsSettings, clients: Clients, dag_id: str, run_id: str, *, scope: str | None = None) -> Run:
+    """Find a run that has begun.
+
+    The plan and the inputs are kept by the process, so all calls of a run read them once.
+
+    :raises AuthorError: if it has not begun, or was begun by a version whose runs this one does not know.
+    """
+    s3 = clients("s3")
+    layout = Layout(settings.workspace, dag_id, run_id, scope)
+    about = RunStore(s3, layout).get_json(layout.named("run.json"))
+    if about is None or about.get("format") != FORMAT:
+        what = "no run" if about is None else f"a run of format {about.get('format')}, not {FORMAT},"
+        raise AuthorError(
+            f"there is {what} in {layout.folder}", hint="clear the DAG run's inputs task, so that it runs again"
+        )
+    store = RunStore(s3, layout, _readable(about, settings))
+    return _run(settings, clients, store.plan(about["plan"]), store.inputs(about["inputs"]), store)
+
+
+def finish_run(run: Run) -> dict[str, Any]:
+    """The workflow's outputs: name -> WDL value as JSON, files as URIs; also written to ``outputs.json``.
+
+    :raises EvaluationError: if an output cannot be evaluated.
+    """
+    outputs: dict[str, Any] = run.evaluation.outputs()
+    run.store.put_json(run.store.layout.named("outputs.json"), outputs)
+    return outputs
+
+
+def _run(settings: EcsSettings, clients: Clients, plan: Plan, inputs: Mapping[str, Any], store: RunStore) -> Run:
+    layout = store.layout
+    region = clients("ecs").meta.region_name
+    return Run(
+        settings.with_defaults_for(region), clients, plan, inputs, store, layout.dag_id, layout.run_id, layout.scope
+    )
+
+
+def _check_files(store: RunStore, files: Iterable[str]) -> list[str]:
+    """The URIs that the inputs allow to be read, directories with a slash.
+
+    :raises InputsError: naming every file that is not in S3.
+    """
+    uris = sorted(set(files))
+    wrong = [uri for uri in uris if not uri.startswith("s3://") or not all(split_uri(uri))]
+    if wrong:
+        raise InputsError(
+            [Problem(f"not an s3:// URI of a file: {uri}") for uri in wrong], hint="files of a run come from S3"
+        )
+    found = side_by_side(lambda uri: _as_found(store, uri), uris)
+    missing = [uri for uri, readable in zip(uris, found, strict=True) if readable is None]
+    if missing:
+        raise InputsError([Problem(f"no such file or directory: {uri}") for uri in missing])
+    return [uri for uri in found if uri is not None]
+
+
+def _as_found(store: RunStore, uri: str) -> str | None:
+    if not uri.endswith("/") and store.exists(uri):
+        return uri
+    folder = uri if uri.endswith("/") else f"{uri}/"
+    return folder if store.exists(folder) else None
+
+
+def _readable(about: Mapping[str, Any], settings: EcsSettings) -> list[str]:
+    return [*about["readable"], *(f"{prefix.rstrip('/')}/" for prefix in settings.readable_prefixes)]
+
+
+def _literals(plan: Plan) -> Iterable[str]:
+    """The S3 URIs that the workflow's author wrote into it."""
+    texts = [expression.text for expression in plan.expressions()] + [task.source for task in plan.tasks.values()]
+    for text in texts:
+        yield from _LITERAL.findall(text)
