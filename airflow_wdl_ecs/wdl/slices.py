@@ -18,7 +18,8 @@ _STATIC_ERRORS = (WDL.Error.ValidationError, WDL.Error.MultipleValidationErrors)
 
 
 @lru_cache(maxsize=256)
-def _parse_task(source: str, name: str, wdl_version: str) -> WDL.Tree.Task:
+def parse_task_source(source: str, name: str, wdl_version: str) -> WDL.Tree.Task:
+    """As `parse_task`, from the parts of a slice, and with miniwdl's own errors."""
     try:
         document = WDL.parse_document(source, wdl_version)
         document.typecheck()
@@ -36,7 +37,7 @@ def parse_task(task: Task) -> WDL.Tree.Task:
     :raises AuthorError: if it is not WDL, which a plan that this version compiled always is.
     """
     try:
-        return _parse_task(task.source, task.name, task.wdl_version)
+        return parse_task_source(task.source, task.name, task.wdl_version)
     except (WDL.Error.SyntaxError, StopIteration, *_STATIC_ERRORS) as error:
         raise AuthorError([Problem(f"task {task.name}: {error}", task.position)]) from error
 

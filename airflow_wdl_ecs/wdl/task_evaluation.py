@@ -18,6 +18,7 @@ from ..errors import EvaluationError
 from ..plan import Task
 from ..task import CallIdentity, Files, OutputRequest, StageIn, TaskResult
 from .failures import evaluating
+from .hints import hint_expressions
 from .localization import OutputLocations, TaskLocations
 from .output_request import output_request
 from .runtime_attributes import images, is_overridden, task_variable
@@ -26,7 +27,7 @@ from .stdlib import Library, OutputLibrary
 from .values import JSON, admits, from_json, to_json
 
 Paths = WDL.Value.File | WDL.Value.Directory
-_WITHOUT_TASK_VARIABLE = ("draft-2", "1.0", "1.1")
+_BEFORE_1_2 = ("draft-2", "1.0", "1.1")
 
 
 class TaskEvaluation:
@@ -215,7 +216,8 @@ class TaskEvaluation:
 
     def _evaluate_runtime(self, overrides: Mapping[str, JSON]) -> dict[str, JSON]:
         found: dict[str, JSON] = {}
-        for name, expr in self._tree.runtime.items():
+        hints = {} if self.task.wdl_version in _BEFORE_1_2 else hint_expressions(self.task)
+        for name, expr in {**hints, **self._tree.runtime}.items():
             if not is_overridden(name, overrides):
                 with self._evaluating(f"runtime {name}", expr):
                     found[name] = to_json(expr.eval(self._env, self._library))
@@ -223,7 +225,7 @@ class TaskEvaluation:
 
     def _env_with_task(self, return_code: int | None) -> WDL.Env.Bindings[WDL.Value.Base]:
         """The environment with WDL 1.2's ``task`` variable; ``return_code`` is known only after the command."""
-        if self.task.wdl_version in _WITHOUT_TASK_VARIABLE:
+        if self.task.wdl_version in _BEFORE_1_2:
             return self._env
         with self._evaluating("task variable", self._tree):
             known = {

@@ -90,8 +90,10 @@ class WorkflowEvaluation:
         Where a conditional around an inner scatter is false there are none. A conditional inside the innermost
         scatter is not asked: its shards are listed, and `call_inputs` is None for them.
         """
-        scatters = self.plan.scatters(self.plan.call_by_id[call].section)
-        found = [prefix] if len(prefix) <= len(scatters) else []
+        return self._shards(self.plan.scatters(self.plan.call_by_id[call].section), prefix)
+
+    def _shards(self, scatters: tuple[Section, ...], prefix: Shard) -> list[Shard]:
+        found = [prefix]
         for scatter in scatters[len(prefix) :]:
             counts = [(shard, self.shard_count(scatter.id, shard)) for shard in found]
             found = [(*shard, index) for shard, count in counts for index in range(count or 0)]
@@ -140,7 +142,14 @@ class WorkflowEvaluation:
     # --- outputs
 
     def outputs(self) -> dict[str, JSON]:
-        """The workflow's outputs: name -> WDL value as JSON."""
+        """The workflow's outputs: name -> WDL value as JSON.
+
+        Every declaration is evaluated first, also those that nothing asks for: one that fails fails the workflow.
+        """
+        for decl in self.plan.decls:
+            for shard in self._shards(self.plan.scatters(decl.section), ()):
+                if self._reached(decl.section, shard):
+                    self._get(_Key("decl", decl.id, shard))
         found: dict[str, JSON] = {}
         for output in self.plan.outputs:
             value = self._run(self._reference(Ref(output.node, output.type), ROOT, ()))

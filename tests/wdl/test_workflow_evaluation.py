@@ -316,6 +316,12 @@ class TestSubworkflow:
 
 
 class TestErrors:
+    def test_a_declaration_that_nothing_asks_for_fails_the_workflow_but_no_call(self):
+        run = Run(workflow("Array[Pair[Int, Int]] bad = zip([1], [2, 3])\ncall t { input: i = 1 }", "Int n = t.n"))
+        assert run.evaluation.call_inputs("t", ()) == {"i": 1}
+        with pytest.raises(EvaluationError, match="equal length"):
+            run.outputs()
+
     def test_an_error_is_where_it_stands_in_the_source(self):
         run = Run(workflow("Array[Int] xs = []\nInt x =\n   xs[2]", "Int o = x"))
         with pytest.raises(EvaluationError, match="out of bounds") as caught:
