@@ -28,12 +28,16 @@ SLOW_PACE = 0.5
 QUICK_AGE = 10.0
 AWS_LIMIT = 90.0
 """Seconds that the embedded AWS may take to come up."""
+WORKSPACE = "airflow"
+"""The prefix in the embedded bucket that runs keep their files under."""
 BUNDLE = "dags-folder"
 """Airflow's name for the bundle of the DAG folder."""
 
 
 def import_airflow() -> None:
     """Import what the components need, once, in the process that they are forked from."""
+    import contextlib
+
     import airflow.api_fastapi.app
     import airflow.api_fastapi.execution_api.app
     import airflow.cli.cli_parser
@@ -41,14 +45,16 @@ def import_airflow() -> None:
     import airflow.executors.local_executor
     import airflow.jobs.scheduler_job_runner
     import airflow.jobs.triggerer_job_runner
+    import airflow.providers.amazon.aws.hooks.base_aws
     import airflow.sdk.execution_time.supervisor
     import airflow.sdk.execution_time.task_runner  # noqa: F401
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    import contextlib
     with contextlib.suppress(ImportError):
-        from .. import dag, triggers  # noqa: F401 -- every DAG file and every trigger needs them
+        # What every DAG file, worker and trigger would import.
+    from .. import dag, lifecycle, run, scatter, triggers  # noqa: F401
+    from ..wdl import inputs, task_evaluation, workflow_evaluation  # noqa: F401
 
     @event.listens_for(Engine, "connect")
     def _relax(connection: Any, record: Any) -> None:
@@ -197,7 +203,7 @@ def aws_environment(home: AirflowHome) -> dict[str, str]:
     settings = {
         "region": endpoint.region,
         "cluster": endpoint.cluster,
-        "workspace": f"s3://{endpoint.bucket}/airflow",
+        "workspace": f"s3://{endpoint.bucket}/{WORKSPACE}",
         "launch_type": "EC2",
         "log_group": endpoint.log_group,
         "container_root": endpoint.container_root,

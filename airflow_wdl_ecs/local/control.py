@@ -22,8 +22,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import WdlEcsError
-from . import runs
+from ..storage import Layout, RunStore
+from . import components, runs, transfer
 from .airflow_home import AirflowHome
+from .components import WORKSPACE
+from .endpoint import Endpoint
 
 WATCH_PACE = 0.1
 """Seconds between two looks at a run that is watched."""
@@ -42,6 +45,7 @@ class Control:
         self.token = token
         self.idle = idle
         self.lock = threading.Lock()
+        self._client: tuple[Endpoint, Any] | None = None
         self.requests = 0
         self.last_use = time.monotonic()
 
@@ -71,11 +75,12 @@ class Control:
             traceback.print_exc()
             yield {"error": {"kind": type(error).__name__, "message": str(error), "log": str(self.home.log("control"))}}
 
-    def on_submit(self, dag_id: str, files: dict[str, str], inputs: dict[str, Any]) -> Iterator[Answer]:
-        """Register the DAG and trigger a run of it; answers with its ``run_id``."""
+    def on_submit(self, dag_id: str, run_id: str, files: dict[str, str], inputs: dict[str, Any]) -> Iterator[Answer]:
+        """Register the DAG and trigger the run of it that ``run_id`` names."""
         self.home.busy.touch()
         runs.register(self.home.dags, dag_id, files)
-        yield {"run_id": runs.trigger(dag_id, inputs)}
+        runs.trigger(dag_id, run_id, inputs)
+        yield {"run_id": run_id}
 
     def on_watch(self, dag_id: str, run_id: str, owned: bool, gone: Callable[[], bool]) -> Iterator[Answer]:
         """Every change of a task instance's state, then the run's final ``state``.
@@ -102,6 +107,32 @@ class Control:
                 return
             time.sleep(WATCH_PACE)
 
+    def on_failures(self, dag_id: str, run_id: str) -> Iterator[Answer]:
+        """For every task instance of a run that failed: its ``task``, ``index``, and the ``errors`` in its log."""
+        found = runs.look(dag_id, run_id)
+        logs = self.home.airflow / "logs"
+        for instance in found.instances if found else ():
+            if instance.state == "failed":
+                errors = runs.errors_in_log(logs, dag_id, run_id, instance)
+                yield {"task": instance.task, "index": instance.index, "errors": errors}
+
+    def on_outputs(self, dag_id: str, run_id: str) -> Iterator[Answer]:
+        """The run's ``outputs``: output name -> value, files as URIs."""
+        s3, bucket = self._s3()
+        layout = Layout(f"s3://{bucket}/{WORKSPACE}", dag_id, run_id)
+        yield {"outputs": RunStore(s3, layout).get_json(layout.named("outputs.json"))}
+
+    def on_upload(self, paths: list[str]) -> Iterator[Answer]:
+        """Upload local files and folders, by absolute paths; answers with their ``uris``."""
+        s3, bucket = self._s3()
+        uris, uploads = transfer.plan_uploads(paths, bucket)
+        yield {"size": sum(found.size for found in uploads)}
+        yield {"uris": uris, "sent": transfer.upload(s3, bucket, uploads)}
+
+    def on_download(self, targets: dict[str, str]) -> Iterator[Answer]:
+        """Fetch files and folders, URI -> absolute path; answers with the ``size`` in bytes."""
+        yield {"size": transfer.download(self._s3()[0], targets)}
+
     def on_stop_run(self, dag_id: str, run_id: str) -> Iterator[Answer]:
         """Stop a run; answers whether it was active."""
         yield {"stopped": runs.stop(dag_id, run_id)}
@@ -119,6 +150,14 @@ class Control:
             runs.stop(dag_id, run_id)
         yield {"runs": [list(run) for run in found]}
         os.kill(os.getppid(), signal.SIGTERM)
+
+    def _s3(self) -> tuple[Any, str]:
+        """An S3 client of the embedded AWS, and its bucket."""
+        endpoint = components.await_aws(self.home)
+        with self.lock:
+            if self._client is None or self._client[0] != endpoint:
+                self._client = (endpoint, _s3_client(endpoint))
+            return self._client[1], endpoint.bucket
 
     def _in_use(self) -> _Use:
         return _Use(self)
@@ -140,6 +179,18 @@ class Control:
                 print(f"idle for {self.idle:g} s: ending the service", flush=True)
                 os.kill(os.getppid(), signal.SIGTERM)
                 return
+
+
+def _s3_client(endpoint: Endpoint) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.session.Session(
+        aws_access_key_id=endpoint.access_key,
+        aws_secret_access_key=endpoint.secret_key,
+        region_name=endpoint.region,
+    )
+    return session.client("s3", endpoint_url=endpoint.url, config=Config(max_pool_connections=32))
 
 
 class _Use:

@@ -7,12 +7,11 @@ folder; the workers read the same file. Only the service's own processes import 
 from __future__ import annotations
 
 import getpass
+import json
 import re
-import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +94,8 @@ def _is_registered(dag_id: str) -> bool:
         return session.scalar(select(DagModel.dag_id).where(DagModel.dag_id == dag_id)) is not None
 
 
-def trigger(dag_id: str, conf: dict[str, Any]) -> str:
-    """Create a run of a registered DAG; give its run id."""
-    moment = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-    run_id = f"{moment}_{secrets.token_hex(4)}"
+def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+    """Create a run of a registered DAG."""
     trigger_dag(
         dag_id,
         run_id=run_id,
@@ -106,7 +103,6 @@ def trigger(dag_id: str, conf: dict[str, Any]) -> str:
         triggered_by=DagRunTriggeredByType.CLI,
         triggering_user_name=re.sub(r"[^\w.@-]", "_", getpass.getuser()),
     )
-    return run_id
 
 
 def look(dag_id: str, run_id: str) -> Snapshot | None:
@@ -122,6 +118,34 @@ def look(dag_id: str, run_id: str) -> Snapshot | None:
         )
         instances = tuple(Instance(task, index, str(found or ""), tries) for task, index, found, tries in rows)
         return Snapshot(str(state), instances)
+
+
+def errors_in_log(logs: Path, dag_id: str, run_id: str, instance: Instance) -> list[str]:
+    """What a task instance logged as errors in its last try, each once and in order.
+
+    :param logs: Airflow's base log folder.
+    """
+    folder = logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={instance.task}"
+    if instance.index >= 0:
+        folder /= f"map_index={instance.index}"
+    found: dict[str, None] = {}
+    for path in sorted(folder.glob(f"attempt={instance.tries}.log*")):
+        for line in path.read_text(errors="replace").splitlines():
+            for text in _errors_of(line):
+                found[text] = None
+    return list(found)
+
+
+def _errors_of(line: str) -> list[str]:
+    """The errors in one line of a task's log, which is JSON."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return []
+    if not isinstance(event, dict) or event.get("level") not in ("error", "critical"):
+        return []
+    raised = [str(detail.get("exc_value", "")) for detail in event.get("error_detail") or ()]
+    return [text for text in raised if text] or [str(event.get("event", ""))]
 
 
 def stop(dag_id: str, run_id: str) -> bool:

@@ -1,0 +1,91 @@
+"""Makes the project's environment: a venv with the pinned requirements and this package, editable, with bytecode.
+
+Needs nothing but Python. Does nothing if the files that say what to install have not changed since the last time. uv
+installs, since it is many times faster; pip does where uv cannot be had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "installed.sha256"
+SOURCES = (*sorted((ROOT / "requirements").glob("*.txt")), ROOT / "pyproject.toml", Path(__file__))
+WHAT = ("-r", "requirements/dev.txt", "-e", ".")
+
+
+def main() -> int:
+    """Bring the environment up to date."""
+    if sys.version_info < (3, 10):
+        print(f"Python 3.10 or later is needed, and {sys.executable} is {sys.version.split()[0]}.", file=sys.stderr)
+        return 2
+    wanted = digest()
+    if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
+        return 0
+    if not works():
+        shutil.rmtree(VENV, ignore_errors=True)
+        print(f"making {VENV.name} with Python {sys.version.split()[0]}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    print("installing what requirements/ names", file=sys.stderr)
+    install()
+    STAMP.write_text(wanted)
+    return 0
+
+
+def digest() -> str:
+    """What the environment depends on."""
+    found = hashlib.sha256(sys.version.encode())
+    for path in SOURCES:
+        found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def works() -> bool:
+    """Whether there is an environment with a working pip, of this Python's version."""
+    if not PYTHON.exists():
+        return False
+    same = f"import sys, pip; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    return subprocess.run([str(PYTHON), "-c", same], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def install() -> None:
+    """Install with uv, else with pip, and compile bytecode even where Python is told not to write it."""
+    quick = subprocess.run([str(PYTHON), "-m", "pip", "install", "-q", "uv"], cwd=ROOT)
+    if quick.returncode == 0:
+        command = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(PYTHON), "--compile-bytecode", *WHAT]
+        if subprocess.run(command, cwd=ROOT, env={**os.environ, **uv_environment()}).returncode == 0:
+            return
+        print("uv could not install; trying pip", file=sys.stderr)
+    subprocess.run([str(PYTHON), "-m", "pip", "install", *WHAT], cwd=ROOT, check=True)
+    subprocess.run([str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib")], stdout=subprocess.DEVNULL)
+
+
+def uv_environment() -> dict[str, str]:
+    """Where pip looks for packages, told to uv, which does not read pip's settings."""
+    listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True)
+    settings: dict[str, str] = {}
+    for line in listed.stdout.splitlines():
+        name, found, value = line.partition("=")
+        if found:
+            settings[name.rpartition(".")[2]] = value.strip("'\"").replace("\\n", " ")
+    names = {
+        "index-url": "UV_DEFAULT_INDEX",
+        "extra-index-url": "UV_INDEX",
+        "find-links": "UV_FIND_LINKS",
+        "constraint": "UV_CONSTRAINT",
+        "cert": "SSL_CERT_FILE",
+    }
+    told = {uv: settings[pip] for pip, uv in names.items() if settings.get(pip) and uv not in os.environ}
+    # pip takes the best version of all indexes; uv, unless told so, that of the first index that has the package.
+    return {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_LINK_MODE": "copy", **told}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

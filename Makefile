@@ -1,0 +1,37 @@
+# What one needs: Python >= 3.10 and make. Everything else is installed into .venv by the first target that needs it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install demo test check format clean
+
+help:
+	@echo "make demo     run a WDL workflow on this machine: a real Airflow, and an embedded ECS and S3"
+	@echo "make test     run the tests        (ARGS=... for pytest)"
+	@echo "make check    lint, formats, types, the directions between modules"
+	@echo "make format   format the code"
+	@echo "make install  bring .venv up to date; the other targets do so themselves"
+	@echo "make clean    remove .venv and what tools have cached"
+
+install:
+	@$(PYTHON) .ci/install.py
+
+demo: install
+	@$(BIN)/airflow-wdl-ecs run examples/word_count.wdl -i examples/word_count.inputs.json -d demo-output
+
+test: install
+	@$(BIN)/pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

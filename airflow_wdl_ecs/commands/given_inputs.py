@@ -1,0 +1,123 @@
+"""A run's inputs as the caller gave them: JSON, name=value words and local files, checked all at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputsError, Problem
+from ..plan import Plan
+from ..wdl.inputs import bind_inputs, map_files, parse_assignments, resolve_name
+
+
+def given_inputs(
+    plan: Plan,
+    assignments: Iterable[str],
+    *,
+    json_text: str | None = None,
+    empty: Iterable[str] = (),
+    none: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The inputs of a run, by `Input.name`; local files by their absolute paths.
+
+    :param assignments: ``name=value`` words; they override JSON, and those of one array come together.
+    :param json_text: a JSON object, a file that holds one, or ``-`` for standard input.
+    :param empty: inputs to be set to the empty string or array. :param none: to be set to None.
+    :raises InputsError: with everything that is missing, unknown, of a wrong type, or not there.
+    """
+    values = read_json(json_text) if json_text else {}
+    explicit, problems = _read_assignments(plan, joined(assignments))
+    explicit.update(dict.fromkeys(none))
+    explicit.update({name: _empty(plan, name) for name in empty})
+    overridden = {resolve_name(plan, name) for name in explicit}
+    kept = {name: value for name, value in values.items() if resolve_name(plan, name) not in overridden}
+    bound: dict[str, Any] = {}
+    try:
+        bound = bind_inputs(plan, {**kept, **explicit})
+    except InputsError as error:
+        unread = {f"missing input {resolve_name(plan, name)} " for name in problems}
+        others = [found for found in error.problems if not found.message.startswith(tuple(unread))]
+        raise InputsError([*problems.values(), *others]) from error
+    if problems:
+        raise InputsError(problems.values())
+    return _with_files(plan, bound)
+
+
+def _read_assignments(plan: Plan, words: Iterable[str]) -> tuple[dict[str, Any], dict[str, Problem]]:
+    """The values of the words that can be read, and name -> problem of the others."""
+    readable: list[str] = []
+    problems: dict[str, Problem] = {}
+    for word in words:
+        try:
+            parse_assignments(plan, [word])
+            readable.append(word)
+        except InputsError as error:
+            problems[word.partition("=")[0]] = error.problems[0]
+    return parse_assignments(plan, readable), problems
+
+
+def joined(words: Iterable[str]) -> list[str]:
+    """The words with a value that was separated from its ``name=`` by a blank put back to it."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1].endswith("=") and found[-1].count("=") == 1 and "=" not in word:
+            found[-1] += word
+        else:
+            found.append(word)
+    return found
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """A JSON object: literally, from a file, or from standard input (``-``).
+
+    :raises InputsError: if there is none.
+    """
+    where = "-i" if text.lstrip().startswith("{") else "standard input" if text == "-" else text
+    try:
+        if where == "-i":
+            found = json.loads(text)
+        else:
+            found = json.loads(sys.stdin.read() if text == "-" else Path(text).expanduser().read_text())
+    except OSError as error:
+        raise InputsError(f"{text}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputsError(f"{where}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InputsError(f"{where}: expected a JSON object of inputs")
+    return found
+
+
+def _empty(plan: Plan, name: str) -> Any:
+    """The empty value of an input; an unknown name is left for `bind_inputs` to refuse."""
+    found = next((known for known in plan.inputs if known.name == resolve_name(plan, name)), None)
+    if found is None or found.type.startswith("Array["):
+        return []
+    if found.type.rstrip("?") != "String":
+        raise InputsError(f"--empty {name}: a {found.type} can be neither an empty string nor an empty array")
+    return ""
+
+
+def _with_files(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with local files by their absolute paths, each of which exists."""
+    problems: list[Problem] = []
+    found: dict[str, Any] = {}
+    for name, value in bound.items():
+
+        def local(path: str, name: str = name) -> str:
+            if path.startswith("s3://"):
+                return path
+            if "://" in path:
+                problems.append(Problem(f"input {name}: {path}: only local files and s3:// URIs can be read"))
+                return path
+            absolute = Path(path).expanduser().absolute()
+            if not absolute.exists():
+                problems.append(Problem(f"input {name}: no such file: {path}"))
+            return str(absolute)
+
+        found.update(map_files(plan, {name: value}, local))
+    if problems:
+        raise InputsError(problems)
+    return found

@@ -1,0 +1,46 @@
+"""Where the files of a run's outputs go on this machine: ``out/NAME/FILE``, and ``out/NAME/0/FILE`` ... for several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import Position
+from ..plan import Input, Output, Plan
+from ..wdl.inputs import map_files
+
+
+def place_outputs(plan: Plan, outputs: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give every file and folder among the outputs its own path below ``folder/out``.
+
+    :param outputs: output name -> value, files as ``s3://`` URIs, a folder's with a slash at its end.
+    :return: the outputs with those paths, and URI -> path of what has to be fetched; an output that two names share is
+        fetched once.
+    """
+    targets: dict[str, str] = {}
+    placed: dict[str, Any] = {}
+    typed = replace(plan, inputs=tuple(_as_input(plan, output) for output in plan.outputs))
+    for name, value in outputs.items():
+        found: list[str] = []
+
+        def note(uri: str, found: list[str] = found) -> str:
+            found.append(uri)
+            return uri
+
+        map_files(typed, {name: value}, note)
+        single = len(set(found)) == 1
+        for index, uri in enumerate(dict.fromkeys(found)):
+            path = folder / "out" / name / ("." if single else str(index)) / PurePosixPath(uri).name
+            targets.setdefault(uri, str(path))
+        placed.update(map_files(typed, {name: value}, targets.__getitem__))
+    return placed, targets
+
+
+def _as_input(plan: Plan, output: Output) -> Input:
+    """The output as something whose type is known; values are walked by their types, whichever way they go."""
+    decl = plan.decl_by_id.get(output.node)
+    document = plan.section_by_id[decl.section].document if decl else next(iter(plan.documents))
+    position = decl.position if decl else Position("", 1, 1)
+    return Input(output.name, output.node, output.type, document, required=False, position=position)
