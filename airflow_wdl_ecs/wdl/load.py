@@ -28,6 +28,7 @@ TEXT = "<text>"
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _FETCH_SECONDS = 30
+_LONGEST_EXCERPT = 160
 
 
 def read_location(location: str) -> str:
@@ -44,7 +45,7 @@ def read_location(location: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def load(source: str | Path, *, read: Read = read_location) -> WDL.Tree.Document:
+def load(source: str | Path, *, read: Read = read_location, check_quant: bool = True) -> WDL.Tree.Document:
     """Load, parse and typecheck a WDL source with everything that it imports.
 
     Positions in the answer carry, as their ``uri``, the file as the user named it: relative where the source or the
@@ -52,23 +53,25 @@ def load(source: str | Path, *, read: Read = read_location) -> WDL.Tree.Document
 
     :param source: a path, an http(s) URL, a source archive (``.zip``, ``.tar.gz``) or WDL text.
     :param read: how to read a path or URL.
+    :param check_quant: whether ``?`` and ``+`` are checked; some older workflows need them unchecked (an ``X?`` where
+        an ``X`` is due), and then fail when they run if a value is null after all.
     :raises AuthorError: with every syntax, import and type problem.
     """
     if isinstance(source, str) and _is_text(source):
-        return _Loader(read).load_main(TEXT, "", source)
+        return _Loader(read, check_quant).load_main(TEXT, "", source)
     name = str(source)
     if name.endswith(_ARCHIVES):
         try:
             with Zip.unpack(name) as unpacked:
                 main = f"{name}/{Path(unpacked.main_wdl).relative_to(unpacked.dir)}"
-                return _Loader(read).load_main(main, unpacked.main_wdl)
+                return _Loader(read, check_quant).load_main(main, unpacked.main_wdl)
         except WDL.Error.InputError as error:
             raise AuthorError(f"{name}: not a source archive: {error}") from error
-    return _Loader(read).load_main(name, name)
+    return _Loader(read, check_quant).load_main(name, name)
 
 
-def _typechecked(document: WDL.Tree.Document) -> WDL.Tree.Document:
-    document.typecheck()
+def _typechecked(document: WDL.Tree.Document, check_quant: bool) -> WDL.Tree.Document:
+    document.typecheck(check_quant=check_quant)
     return document
 
 
@@ -77,6 +80,7 @@ class _Loader:
     """One load: every document by its location, and every problem found on the way."""
 
     read: Read
+    check_quant: bool = True
     documents: dict[str, WDL.Tree.Document | None] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     found: list[Problem] = field(default_factory=list)
@@ -107,7 +111,7 @@ class _Loader:
         complete = [self.follow(document, index, (*importers, (key, name))) for index in range(len(document.imports))]
         if not all(complete):
             return None
-        if self.guarded(name, lambda: _typechecked(document)) is None:
+        if self.guarded(name, lambda: _typechecked(document, self.check_quant)) is None:
             self.check_workflow(document)
             return None
         self.documents[key] = document
@@ -154,7 +158,7 @@ class _Loader:
         if workflow is None or not all(any(_within(place, task) for task in document.tasks) for place in own):
             return
         try:
-            workflow.typecheck(document, check_quant=True)
+            workflow.typecheck(document, check_quant=self.check_quant)
         except (WDL.Error.ValidationError, WDL.Error.MultipleValidationErrors) as error:
             for message, pos in _causes(error):
                 self.report(message, pos, name)
@@ -192,9 +196,10 @@ def problem_at(message: str, pos: WDL.SourcePosition | None, name: str, text: st
     shown = lines[line - 1] if line <= len(lines) else ""
     if not shown.strip():
         return Problem(message, position)
+    start = max(0, position.column - _LONGEST_EXCERPT // 2) if len(shown) > _LONGEST_EXCERPT else 0
     # tabs stay, so that the caret stands below its column whatever their width
-    margin = "".join(c if c == "\t" else " " for c in shown[: position.column - 1])
-    return Problem(message, position, f"{shown}\n{margin}^")
+    margin = "".join(c if c == "\t" else " " for c in shown[start : position.column - 1])
+    return Problem(message, position, f"{shown[start : start + _LONGEST_EXCERPT]}\n{margin}^")
 
 
 def _version_line(lines: list[str]) -> int:

@@ -24,12 +24,14 @@ from .task_slices import TaskSlices, plain_meta
 from .upstream import with_upstream
 
 
-def compile_wdl(source: str | Path, *, task: str | None = None, read: Read = read_location) -> Plan:
-    """Load and lower a WDL source; see `load` for ``source`` and ``read``, and `lower` for ``task``.
+def compile_wdl(
+    source: str | Path, *, task: str | None = None, read: Read = read_location, check_quant: bool = True
+) -> Plan:
+    """Load and lower a WDL source; see `load` for ``source``, ``read`` and ``check_quant``, `lower` for ``task``.
 
     :raises AuthorError: with every problem of the source.
     """
-    return lower(load(source, read=read), task=task)
+    return lower(load(source, read=read, check_quant=check_quant), task=task)
 
 
 def lower(document: WDL.Tree.Document, *, task: str | None = None) -> Plan:

@@ -160,3 +160,19 @@ def test_no_text_leads_to_a_traceback(data: st.DataObject) -> None:
     except AuthorError as error:
         problems = error.problems or (Problem("an error that lists nothing"),)
     assert all(each.position is not None and each.position.line >= 1 for each in problems)
+
+
+def test_quantifiers_may_go_unchecked() -> None:
+    text = "version 1.1\nworkflow w { input { Int? maybe } Int n = maybe  Array[Int]+ some = [] }\n"
+    with pytest.raises(AuthorError) as caught:
+        load(text)
+    assert [each.message[:30] for each in caught.value.problems] == ["Expected Int instead of Int? --"[:30]]
+    assert load(text, check_quant=False).workflow is not None
+
+
+def test_the_excerpt_of_a_long_line_is_what_is_around_the_place() -> None:
+    with pytest.raises(AuthorError) as caught:
+        load(f"version 1.1\nworkflow w {{ {' ' * 700}Int n = unknown {' ' * 700}}}\n")
+    line, caret = caught.value.problems[0].excerpt.split("\n")
+    assert len(line) == 160
+    assert line[caret.index("^") :].startswith("unknown")

@@ -355,3 +355,35 @@ def test_defaults_are_json_where_they_are_literals() -> None:
         "interpolated": (True, None, '"~{computed}"'),
         "needed": (False, None, ""),
     }
+
+
+# --- structs of several documents
+
+
+def test_a_struct_of_another_document_has_the_name_that_it_has_here(tmp_path: Path) -> None:
+    """Two documents define the same struct, and a third knows a like one by another name."""
+    (tmp_path / "make.wdl").write_text(
+        "version 1.1\nstruct S { Int n }\ntask make { command <<< >>> output { S s = object { n: 1 } } }\n"
+    )
+    (tmp_path / "use.wdl").write_text(
+        "version 1.1\nstruct S { Int n }\ntask use { input { Array[S] s } command <<< >>> output { S? one = s[0] } }\n"
+    )
+    (tmp_path / "alias.wdl").write_text(
+        'version 1.1\nimport "make.wdl" as lib alias S as T\nstruct S { File f }\n'
+        "workflow inner { input { T t } call lib.make output { T made = make.s  Array[T] both = [t, make.s] } }\n"
+    )
+    (tmp_path / "main.wdl").write_text(
+        'version 1.1\nimport "make.wdl" as making\nimport "use.wdl" as using\n'
+        'import "alias.wdl" as other alias S as Unused alias T as Renamed\n'
+        "workflow w { call making.make  call other.inner { input: t = make.s }\n"
+        "call using.use { input: s = [make.s, inner.made] } output { S? one = use.one  S made = inner.made } }\n"
+    )
+    plan = compile_wdl(tmp_path / "main.wdl")
+    ref = {name: each for call in plan.calls for text in call.inputs.values() for name, each in text.refs.items()}
+    for expression in plan.expressions():
+        parse_expression(expression, plan.documents[plan.section_by_id[expression.section].document])
+    main = plan.documents["0"].structs
+    assert {ref["make.s"].type, ref["inner.made"].type} <= set(re.findall(r"struct (\w+)", main))
+    assert plan.decl_by_id["inner.t"].type == "T"
+    assert "struct T {\n  Int n\n}" in plan.documents[plan.section_by_id["inner"].document].structs
+    assert [each.type for each in plan.outputs] == ["S?", "S"]

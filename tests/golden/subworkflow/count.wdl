@@ -4,7 +4,17 @@ workflow count_twice {
   input { File text }
   call count { input: text = text }
   call count as check { input: text = text, at_least = count.lines }
-  output { Int lines = check.lines }
+  if (check.lines > 2) {
+    scatter (limit in range(check.lines)) {
+      call count as each { input: text = text, at_least = limit }
+    }
+    Int many = length(each.lines)
+  }
+  output {
+    Int lines = check.lines
+    Array[Int]? by_limit = each.lines
+    Int? how_many = many
+  }
 }
 
 task count {

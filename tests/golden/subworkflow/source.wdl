@@ -17,5 +17,6 @@ workflow main {
   output {
     Array[File] bams = align_one.bam
     Array[Int?] lines = realign.lines
+    Array[Array[Int]?] by_limit = align_one.by_limit
   }
 }

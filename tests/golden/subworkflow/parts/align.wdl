@@ -14,6 +14,7 @@ workflow align_one {
   output {
     File bam = align.bam
     Int lines = counted.lines
+    Array[Int]? by_limit = counted.by_limit
   }
 }
 
