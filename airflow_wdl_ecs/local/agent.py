@@ -1,4 +1,5 @@
-"""The agent: runs admitted tasks' containers in dependency order, stops them in reverse, and keeps to the machine's budget.
+"""The agent: runs admitted tasks' containers in dependency order, stops them in reverse, and keeps to the machine's
+budget.
 
 It lives in one event loop in a thread of its own. What it decides is in `task_state`; here it acts: starts and signals
 processes through a container way, and replaces each task's frozen state, which any thread may read. It knows no API.
@@ -9,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -21,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .awslogs import LogStream, NoLog
-from .containers import CannotStart, ContainerSpec, Way
-from .processes import MARK, Process
+from .containers import ContainerSpec, ContainerStartError, Way
 from .process_records import ProcessRecords
+from .processes import Process
 from .task_state import (
     NEVER_STARTED,
     ContainerRules,
@@ -85,7 +84,7 @@ class AgentTask:
 class Agent:
     """Runs tasks. Its public methods may be called from any thread.
 
-    :param environment: what every container sees before its own variables (the role's credentials, PATH, LANG).
+    :param environment: what stands for the role: variables that every container sees before its own.
     :param on_finished: called in the agent's thread when a task has stopped and is cleaned up.
     """
 
@@ -205,15 +204,9 @@ class Agent:
         spec, name = plan.spec, plan.rules.name
         try:
             stream = LogStream(plan.log_options, task.region, name, task.id) if plan.log_options else NoLog()
-            launch = self.way.launch(spec)
-            environment = {**self.environment, **launch.environment, MARK: spec.id}
-            process = Process(
-                replace(launch, environment=environment),
-                self._loop,
-                stream.write,
-                lambda code: self._exit(task, name, code),
-            )
-        except CannotStart as error:
+            launch = self.way.launch(replace(spec, environment={**self.environment, **spec.environment}))
+            process = Process(launch, self._loop, stream.write, lambda code: self._exit(task, name, code))
+        except ContainerStartError as error:
             self._ended(task, name, ContainerState("STOPPED", error.exit_code, error.reason))
             return
         except OSError as error:
@@ -237,7 +230,11 @@ class Agent:
         finally:
             before = task.state.containers[name]
             if before.status != "STOPPED":  # a lost host has said already how it ended
-                self._ended(task, name, replace(before, status="STOPPED", exit_code=code))
+                failure = self.way.failure(task.plans[name].spec, code)
+                ended = replace(before, status="STOPPED", exit_code=code)
+                if failure is not None:
+                    ended = ContainerState("STOPPED", failure.exit_code, failure.reason)
+                self._ended(task, name, ended)
             self._step(task)
 
     def _ended(self, task: AgentTask, name: str, state: ContainerState) -> None:
@@ -315,10 +312,3 @@ class Agent:
             self.way.clean_task(task.folder, task.id)
         except Exception:
             log.exception("Task %s could not be cleaned up", task.id)
-
-
-def container_environment(credentials: Mapping[str, str]) -> dict[str, str]:
-    """What every container sees: the role's credentials, and of this process only PATH (with this Python's tools) and LANG."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    language = os.environ.get("LANG", "C.UTF-8")
-    return {"PATH": path, "LANG": language, "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", **credentials}

@@ -9,11 +9,11 @@ import codecs
 import time
 from collections.abc import Mapping
 
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.logs.models import LogsBackend, logs_backends
 
-from .containers import CannotStart
+from .account import ACCOUNT
+from .containers import ContainerStartError
 
 MAX_EVENT = 256 * 1024 - 26
 """Bytes of one log event; a longer line becomes several, as the driver does."""
@@ -22,7 +22,7 @@ MAX_EVENT = 256 * 1024 - 26
 class LogStream:
     """Where one container's output goes. Feed it chunks as they come; a last chunk ``b""`` ends it.
 
-    :raises CannotStart: as ECS says it, if the log group does not exist and may not be created.
+    :raises ContainerStartError: as ECS says it, if the log group does not exist and may not be created.
     """
 
     def __init__(self, options: Mapping[str, str], region: str, container: str, task_id: str) -> None:
@@ -30,7 +30,7 @@ class LogStream:
         self.region = options.get("awslogs-region", region)
         prefix = options.get("awslogs-stream-prefix")
         self.name = f"{prefix}/{container}/{task_id}" if prefix else f"{container}-{task_id}"
-        self._backend: LogsBackend = logs_backends[DEFAULT_ACCOUNT_ID][self.region]
+        self._backend: LogsBackend = logs_backends[ACCOUNT][self.region]
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._rest = ""
         try:
@@ -38,7 +38,7 @@ class LogStream:
                 self._backend.ensure_log_group(self.group)
             self._backend.ensure_log_stream(self.group, self.name)
         except (JsonRESTError, ServiceException) as error:
-            raise CannotStart(
+            raise ContainerStartError(
                 "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
                 f"failed to create Cloudwatch log stream: the log group {self.group} does not exist ({error})"
             ) from error

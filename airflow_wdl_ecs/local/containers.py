@@ -1,7 +1,7 @@
 """What a container is to the agent, whichever way it is run: plain processes, bubblewrap, or an engine such as Docker.
 
-A way turns a `ContainerSpec` into one local process and knows how to signal what runs in it. It must not know tasks, ECS's
-API or logs. `choose_way` probes the machine; each way lives in a module of its own.
+A way turns a `ContainerSpec` into one local process and knows how to signal what runs in it. It must not know tasks,
+ECS's API or logs. `choose_way` probes the machine; each way lives in a module of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 WayName = Literal["plain", "bwrap", "docker", "podman"]
 
 
-class CannotStart(Exception):
+class ContainerStartError(Exception):
     """The container cannot start; the text is ECS's ``reason``, and ``exit_code`` what Docker would report."""
 
     def __init__(self, reason: str, exit_code: int | None = None) -> None:
@@ -45,8 +45,8 @@ class ContainerSpec:
 
     :param id: unique on this machine; also the mark by which its processes are found again.
     :param task_id: the task it belongs to; task-scoped volumes are shared by the containers of a task.
-    :param argv: entry point and command.
-    :param environment: what the container sees, besides PATH, HOME, TMPDIR and LANG.
+    :param entry_point: and ``command``: together the command line; what is empty is the image's own, where images run.
+    :param environment: the role's credentials and the container's own variables.
     :param folder: the task's own folder on the host (home, temporary files, task-scoped volumes).
     """
 
@@ -54,7 +54,8 @@ class ContainerSpec:
     task_id: str
     name: str
     image: str
-    argv: tuple[str, ...]
+    entry_point: tuple[str, ...]
+    command: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str | None = None
@@ -63,12 +64,18 @@ class ContainerSpec:
     memory: int | None = None
     user: str | None = None
 
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line."""
+        return self.entry_point + self.command
+
 
 @dataclass(frozen=True)
 class Launch:
     """The local process that stands for a container.
 
-    :param info: whether the process reports its inner pid as JSON on the file descriptor that replaces ``{info}`` in argv.
+    :param info: whether the process reports its inner pid as JSON on the file descriptor that replaces ``{info}`` in
+        argv.
     """
 
     argv: tuple[str, ...]
@@ -90,7 +97,12 @@ class Way(Protocol):
     identity: bool
 
     def launch(self, spec: ContainerSpec) -> Launch:
-        """The process to start, with every folder that it needs made. :raises CannotStart: if it cannot be started."""
+        """The process to start, with every folder that it needs made. :raises ContainerStartError: if it cannot be
+        started.
+        """
+
+    def failure(self, spec: ContainerSpec, exit_code: int) -> ContainerStartError | None:
+        """Whether the process that ended with ``exit_code`` never got as far as the container's own command."""
 
     def send(self, spec: ContainerSpec, pid: int, inner_pid: int | None, number: signal.Signals) -> None:
         """Send a signal to the container's first process, which may be gone already."""
@@ -108,5 +120,5 @@ class Way(Protocol):
         """End what a crashed server left running. Returns how many containers or processes that were."""
 
 
-class NoWay(Exception):
+class ContainerWayError(Exception):
     """The container way that was asked for does not work here; the text says why."""

@@ -1,5 +1,5 @@
-"""The operations of Amazon ECS that the embedded one answers itself: RunTask, DescribeTasks, ListTasks, StopTask, and the
-checks of RegisterTaskDefinition. Everything else of ECS (clusters, the store of task definitions) is moto's.
+"""The operations of Amazon ECS that the embedded one answers itself: RunTask, DescribeTasks, ListTasks, StopTask, and
+the checks of RegisterTaskDefinition. Everything else of ECS (clusters, the store of task definitions) is moto's.
 
 `EcsApi.answer` takes an operation's name and its JSON and returns JSON; it knows neither HTTP nor processes.
 """
@@ -18,9 +18,9 @@ from typing import Any
 from moto.ecs.exceptions import ECSException
 from moto.ecs.models import EC2ContainerServiceBackend, ecs_backends
 
+from .account import ACCOUNT
 from .agent import Agent, AgentTask
 from .ecs_tasks import (
-    ACCOUNT,
     Definition,
     EcsTask,
     Placement,

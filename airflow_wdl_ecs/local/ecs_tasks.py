@@ -17,7 +17,6 @@ from .containers import ContainerSpec, Mount
 from .task_state import ContainerRules, Dependency, TaskState, last_status
 from .validation import MAX_STOP_TIMEOUT_FARGATE, check_fargate_size, client_error, cpu_units, invalid, memory_mib
 
-ACCOUNT = "123456789012"
 DEFAULT_CPU = 256
 DEFAULT_MEMORY = 512
 DEFAULT_STOP_TIMEOUT = 30
@@ -83,7 +82,9 @@ class EcsTask:
 
 
 def placement_of(request: Mapping[str, Any], definition: Definition, cluster_arn: str, region: str) -> Placement:
-    """:raises ApiError: if the request's launch type, capacity provider, network or size does not fit the definition."""
+    """:raises ApiError: if the request's launch type, capacity provider, network or size does not fit the
+    definition.
+    """
     strategy = request.get("capacityProviderStrategy") or []
     provider = strategy[0].get("capacityProvider") if strategy else None
     if provider is not None and provider not in ("FARGATE", "FARGATE_SPOT"):
@@ -114,49 +115,40 @@ def size_of(request: Mapping[str, Any], definition: Definition) -> tuple[int, in
 def plan_containers(
     request: Mapping[str, Any], definition: Definition, placement: Placement, task_id: str, folder: Path
 ) -> dict[str, ContainerPlan]:
-    """Each container of the definition merged with its override. :raises ApiError: for a container without a command."""
+    """Each container of the definition merged with its override, in the definition's order."""
     overrides = {o["name"]: o for o in (request.get("overrides") or {}).get("containerOverrides") or []}
     volumes = {volume["name"]: (volume.get("host") or {}).get("sourcePath") for volume in definition.volumes}
-    return {
-        container["name"]: _plan_container(
-            container, overrides.get(container["name"], {}), volumes, placement, task_id, folder
+    plans = {}
+    for container in definition.containers:
+        override = overrides.get(container["name"], {})
+        spec = ContainerSpec(
+            id=f"{task_id}-{container['name']}",
+            task_id=task_id,
+            name=container["name"],
+            image=container["image"],
+            entry_point=tuple(container.get("entryPoint") or ()),
+            command=tuple(override.get("command") or container.get("command") or ()),
+            folder=folder,
+            environment=_environment(container, override, placement.region),
+            working_directory=container.get("workingDirectory"),
+            mounts=tuple(
+                _mount(mount["sourceVolume"], volumes[mount["sourceVolume"]], mount)
+                for mount in container.get("mountPoints") or []
+            ),
+            cpu=int(override.get("cpu") or container.get("cpu") or 0),
+            memory=override.get("memory") or container.get("memory"),
+            user=container.get("user"),
         )
-        for container in definition.containers
-    }
+        logs = container.get("logConfiguration")
+        plans[spec.name] = ContainerPlan(spec, _rules(container, placement), logs.get("options") if logs else None)
+    return plans
 
 
-def _plan_container(
-    container: Mapping[str, Any],
-    override: Mapping[str, Any],
-    volumes: Mapping[str, str | None],
-    placement: Placement,
-    task_id: str,
-    folder: Path,
-) -> ContainerPlan:
-    name = container["name"]
-    argv = [*(container.get("entryPoint") or []), *(override.get("command") or container.get("command") or [])]
+def _environment(container: Mapping[str, Any], override: Mapping[str, Any], region: str) -> dict[str, str]:
     pairs = [*(container.get("environment") or []), *(override.get("environment") or [])]
-    environment = {"AWS_DEFAULT_REGION": placement.region, "AWS_REGION": placement.region}
+    environment = {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}
     environment.update({pair["name"]: str(pair.get("value", "")) for pair in pairs})
-    spec = ContainerSpec(
-        id=f"{task_id}-{name}",
-        task_id=task_id,
-        name=name,
-        image=container["image"],
-        argv=tuple(argv),
-        folder=folder,
-        environment=environment,
-        working_directory=container.get("workingDirectory"),
-        mounts=tuple(
-            _mount(mount["sourceVolume"], volumes[mount["sourceVolume"]], mount)
-            for mount in container.get("mountPoints") or []
-        ),
-        cpu=int(override.get("cpu") or container.get("cpu") or 0),
-        memory=override.get("memory") or container.get("memory"),
-        user=container.get("user"),
-    )
-    logs = container.get("logConfiguration")
-    return ContainerPlan(spec, _rules(container, placement), logs.get("options") if logs else None)
+    return environment
 
 
 def _mount(volume: str, source: str | None, mount: Mapping[str, Any]) -> Mount:
@@ -235,7 +227,7 @@ def describe(task: EcsTask, include_tags: bool) -> dict[str, Any]:
 
 def _describe_container(task: EcsTask, name: str) -> dict[str, Any]:
     plan, state = task.agent_task.plans[name], task.state.containers[name]
-    fields = {
+    fields: dict[str, Any] = {
         "containerArn": f"{task.arn.replace(':task/', ':container/')}/{uuid.uuid5(uuid.NAMESPACE_URL, plan.spec.id)}",
         "taskArn": task.arn,
         "name": name,

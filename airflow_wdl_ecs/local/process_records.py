@@ -31,7 +31,9 @@ class ProcessRecords:
         (self._folder / str(pid)).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Kill every recorded process that still runs, with its descendants, and forget all. Returns how many were killed."""
+        """Kill every recorded process that still runs, with its descendants, and forget all. Returns how many were
+        killed.
+        """
         killed: list[psutil.Process] = []
         for path in self._folder.iterdir():
             with contextlib.suppress(psutil.Error, ValueError, KeyError):

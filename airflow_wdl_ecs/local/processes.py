@@ -1,8 +1,8 @@
 """Local processes that stand for containers: start one, read its output, learn of its exit, and end everything it left.
 
-Everything here runs in one event loop's thread. A process is started in a session of its own, so that its group can be
-signalled; a process that leaves the group is found again by a mark in its environment, since the server adopts orphans (it
-is a subreaper where Linux allows). This module knows neither tasks nor logs.
+Everything here runs in one event loop's thread. A process is started in a session of its own, so that its group can
+be signalled; a process that leaves the group is found again by a mark in its environment, since the server adopts
+orphans (it is a subreaper where Linux allows). This module knows neither tasks nor logs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from .containers import CannotStart, Launch
+from .containers import ContainerStartError, Launch
 
 MARK = "AIRFLOW_WDL_ECS_CONTAINER"
 """The variable in every process's environment that says which container it belongs to."""
@@ -35,7 +35,7 @@ def adopt_orphans() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     pr_set_child_subreaper = 36
-    return ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0) == 0)
 
 
 class Process:
@@ -43,7 +43,7 @@ class Process:
 
     :param on_output: called with each chunk of stdout and stderr, and once with ``b""`` before ``on_exit``.
     :param on_exit: called once with the exit code as a shell shows it (128 + n after signal n).
-    :raises CannotStart: if there is no such program or it may not be executed.
+    :raises ContainerStartError: if there is no such program or it may not be executed.
     """
 
     known: dict[int, Process] = {}  # noqa: RUF012 - the process table of this server, by pid
@@ -119,7 +119,9 @@ class Process:
         self._on_exit(128 - code if code < 0 else code)
 
     def finish(self) -> None:
-        """Read what is still in the pipe, and let go of everything; a process that holds the pipe open is not waited for."""
+        """Read what is still in the pipe, and let go of everything; a process that holds the pipe open is not waited
+        for.
+        """
         self._loop.remove_reader(self._output)
         with contextlib.suppress(OSError):
             while chunk := os.read(self._output, _CHUNK):
@@ -156,7 +158,7 @@ def _popen(launch: Launch, process: Process) -> subprocess.Popen[bytes]:
         if ours is not None:
             os.close(ours)
         code = 126 if isinstance(error, PermissionError) else 127
-        raise CannotStart(f"CannotStartContainerError: exec: {error}", code) from error
+        raise ContainerStartError(f"CannotStartContainerError: exec: {error}", code) from error
     finally:
         if theirs is not None:
             os.close(theirs)
@@ -191,7 +193,9 @@ def kill_leftovers(pid: int, mark: str) -> None:
 
 
 def kill_marked(variable: str, value: str) -> int:
-    """Kill every process of this user in whose environment ``variable`` is ``value``. Returns how many. Slow: looks at all."""
+    """Kill every process of this user in whose environment ``variable`` is ``value``. Returns how many. Slow: looks at
+    all.
+    """
     victims = [process for process in psutil.process_iter() if _environment(process).get(variable) == value]
     victims = [process for process in victims if process.pid != os.getpid()]
     for process in victims:

@@ -1,8 +1,9 @@
 """Keeps moto's S3 objects in files, so that they survive a restart, do not fill the memory, and can be sent in ranges.
 
-``<folder>/<bucket>/<id>`` holds an object's bytes and ``<id>.json`` what moto must be told to have the object again: its key,
-ETag, metadata and time. The second is written when the request that made the object has been answered; an object without
-it is one that was never acknowledged. Versions of objects, tags and access lists do not survive a restart.
+``<folder>/<bucket>/<id>`` holds an object's bytes and ``<id>.json`` what moto must be told to have the object again:
+its key, ETag, metadata and time. The second is written when the request that made the object has been answered; an
+object without it is one that was never acknowledged. Versions of objects, tags and access lists do not survive a
+restart.
 
 moto is reached through two of its classes, replaced by `StoredKey` and `StoredMultipart`.
 """
@@ -23,8 +24,9 @@ from typing import Any
 
 import moto.s3.models as moto_s3
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
+from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
-from .ecs_tasks import ACCOUNT
+from .account import ACCOUNT
 
 PARTS = ".parts"
 _CHUNK = 4 * 1024 * 1024
@@ -48,7 +50,7 @@ class Pieces:
                 path.unlink()
 
 
-class StoredKey(moto_s3.FakeKey):  # type: ignore[misc]
+class StoredKey(moto_s3.FakeKey):
     """moto's object, or part of an upload, whose bytes are in a file."""
 
     folder: Path
@@ -119,21 +121,23 @@ class StoredKey(moto_s3.FakeKey):  # type: ignore[misc]
         self.last_modified = datetime.datetime.fromisoformat(record["last_modified"])
 
 
-class StoredMultipart(moto_s3.FakeMultipart):  # type: ignore[misc]
+class StoredMultipart(moto_s3.FakeMultipart):
     """moto's upload, which joins its parts on disk."""
 
     def complete(self, body: Iterator[tuple[int, str]]) -> tuple[Any, str, tuple[str, str, int] | None]:
-        """The object's content, ETag and checksum. :raises ServiceException: for parts that are unknown or too small."""
+        """The object's content, ETag and checksum. :raises ServiceException: for parts that are unknown or too
+        small.
+        """
         algorithm, kind = (self.metadata.get(f"x-amz-checksum-{name}") for name in ("algorithm", "type"))
         parts: list[StoredKey] = []
         for number, etag in body:
             part = self.parts.get(number)
-            if part is None or part.etag.strip('"') != etag.strip('"'):
+            if not isinstance(part, StoredKey) or part.etag.strip('"') != etag.strip('"'):
                 raise InvalidPart
             parts.append(part)
         if not parts:
             raise MalformedXML
-        if any(part.contentsize < moto_s3.S3_UPLOAD_PART_MIN_SIZE for part in parts[:-1]):
+        if any(part.contentsize < S3_UPLOAD_PART_MIN_SIZE for part in parts[:-1]):
             raise EntityTooSmall
         checksum = moto_s3.MultipartChecksumBuilder(algorithm, kind) if algorithm else None
         if checksum:
@@ -162,8 +166,8 @@ class ObjectFolder:
         """Make moto keep its objects here, and tell it of those that are here. Returns how many those are."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         StoredKey.folder = self._folder
-        moto_s3.FakeKey = StoredKey
-        moto_s3.FakeMultipart = StoredMultipart
+        moto_s3.FakeKey = StoredKey  # type: ignore[misc]
+        moto_s3.FakeMultipart = StoredMultipart  # type: ignore[misc]
         shutil.rmtree(self._folder / PARTS, ignore_errors=True)
         count = 0
         for bucket in sorted(self._folder.iterdir()):
@@ -181,6 +185,7 @@ class ObjectFolder:
                 continue
             record = json.loads(sidecar.read_text())
             key = self._backend.put_object(bucket.name, record["key"], b"", disable_notification=True)
+            assert isinstance(key, StoredKey)
             key.restore_from(path, record)
             known.add(path)
         for path in bucket.iterdir():

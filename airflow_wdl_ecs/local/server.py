@@ -1,7 +1,7 @@
 """The process of the embedded AWS: ``python -m airflow_wdl_ecs.local.server --state DIR``.
 
-Puts the parts together (moto's application behind the front, the agent, the container way), publishes ``aws.json``, and ends
-cleanly on SIGTERM. The state folder belongs to one server at a time.
+Puts the parts together (moto's application behind the front, the agent, the container way), publishes ``aws.json``,
+and ends cleanly on SIGTERM. The state folder belongs to one server at a time.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from .agent import Agent, Budget, container_environment
-from .containers import NoWay
+from .account import ACCOUNT, LOG_GROUP, NAME
+from .agent import Agent, Budget
+from .containers import ContainerWayError
 from .ecs_api import EcsApi
-from .ecs_tasks import ACCOUNT
 from .endpoint import FILE, Endpoint, write_endpoint
 from .front import Front
 from .probe import CHOICES, choose_way
@@ -39,8 +39,6 @@ from .process_records import ProcessRecords
 from .processes import adopt_orphans, kill_marked
 from .s3_state import ObjectFolder
 
-NAME = "wdl"
-LOG_GROUP = "/wdl"
 STATE_MARK = "AIRFLOW_WDL_ECS_STATE"
 """The variable in every container's environment that says which server started it."""
 
@@ -98,7 +96,9 @@ def access_keys(state: Path) -> tuple[str, str]:
 
 
 def own_folder(state: Path) -> TextIO:
-    """Take the state folder for this process as long as the answer is open. :raises SystemExit: if another one has it."""
+    """Take the state folder for this process as long as the answer is open. :raises SystemExit: if another one has
+    it.
+    """
     stream = (state / "server.lock").open("w")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +118,7 @@ def serve(options: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: ended.set())
     adopt_orphans()
     records = ProcessRecords(state / "processes")
-    way = choose_way(options.containers, container_root(state))
+    way = choose_way(options.containers, state, container_root(state))
     Path(container_root(state)).mkdir(mode=0o700, parents=True, exist_ok=True)
     swept = records.sweep() + kill_marked(STATE_MARK, str(state)) + way.sweep()
     if swept:
@@ -156,7 +156,7 @@ def serve(options: argparse.Namespace) -> None:
         cluster=NAME,
         log_group=LOG_GROUP,
     )
-    agent.environment.update({**container_environment(endpoint.environment()), STATE_MARK: str(state)})
+    agent.environment.update({**endpoint.environment(), "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", STATE_MARK: str(state)})
     objects.ensure_bucket(NAME, options.region)
     ecs_backends[ACCOUNT][options.region].create_cluster(NAME)
     logs_backends[ACCOUNT][options.region].ensure_log_group(LOG_GROUP)
@@ -178,7 +178,7 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     try:
         serve(parse_arguments())
-    except NoWay as error:
+    except ContainerWayError as error:
         sys.exit(str(error))
 
 

@@ -1,8 +1,8 @@
 """What the agent of Amazon ECS decides about a task, as pure functions over frozen states.
 
-Given the rules of a task's containers (essential, ``dependsOn``, timeouts) and what each container has done so far, these
-functions say which container may start, which can never start, which may be stopped, what the task's ``lastStatus`` is and
-why it ends. Nothing here starts a process, reads a clock or knows an API.
+Given the rules of a task's containers (essential, ``dependsOn``, timeouts) and what each container has done so far,
+these functions say which container may start, which can never start, which may be stopped, what the task's
+``lastStatus`` is and why it ends. Nothing here starts a process, reads a clock or knows an API.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ ContainerStatus = Literal["PENDING", "RUNNING", "STOPPED"]
 
 NEVER_STARTED = 143
 """The exit code that the agent gives a container whose dependencies can never be met; no signal was sent."""
+
+
+_DEPENDENCY = "CannotStartContainerError: dependency graph:"
+_TASK_FAILURES = ("ResourceInitializationError", "CannotPullContainerError")
+"""Reasons of one container that fail the whole task, whether it is essential or not."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,9 @@ Verdict = Waiting | Ready | Never
 def may_start(rules: ContainerRules, all_rules: Mapping[str, ContainerRules], task: TaskState, now: float) -> Verdict:
     """Whether a pending container may start.
 
-    START is met once the dependency has started, even if it has stopped since; COMPLETE once it has stopped; SUCCESS once it
-    has stopped with exit code 0. A dependency that never ran can meet nothing. ``startTimeout`` counts from the dependency's
-    start and bounds its whole run for COMPLETE and SUCCESS.
+    START is met once the dependency has started, even if it has stopped since; COMPLETE once it has stopped; SUCCESS
+    once it has stopped with exit code 0. A dependency that never ran can meet nothing. ``startTimeout`` counts from
+    the dependency's start and bounds its whole run for COMPLETE and SUCCESS.
     """
     until: float | None = None
     ready = True
@@ -125,24 +130,20 @@ def may_start(rules: ContainerRules, all_rules: Mapping[str, ContainerRules], ta
         other = task.containers[dependency.container]
         link = f"container ordering dependency [{dependency.container}] for target [{rules.name}]"
         if other.never_ran:
-            return Never(
-                f"CannotStartContainerError: dependency graph: failed to resolve {link} because dependency will never start"
-            )
+            return Never(f"{_DEPENDENCY} failed to resolve {link} because dependency will never start")
         if dependency.condition == "START":
             ready = ready and other.status != "PENDING"
             continue
         if other.status == "STOPPED":
             if dependency.condition == "SUCCESS" and other.exit_code != 0:
-                return Never(
-                    f"CannotStartContainerError: dependency graph: failed to resolve {link} as dependency did not exit successfully"
-                )
+                return Never(f"{_DEPENDENCY} failed to resolve {link} as dependency did not exit successfully")
             continue
         ready = False
         timeout = all_rules[dependency.container].start_timeout
         if timeout and other.started_at is not None:
             deadline = other.started_at + timeout
             if now >= deadline:
-                return Never(f"CannotStartContainerError: dependency graph: {link} has timed out")
+                return Never(f"{_DEPENDENCY} {link} has timed out")
             until = deadline if until is None else min(until, deadline)
     return Ready() if ready else Waiting(until)
 
@@ -169,11 +170,16 @@ def last_status(task: TaskState) -> str:
 
 
 def essential_exit(all_rules: Mapping[str, ContainerRules], task: TaskState) -> Stop | None:
-    """Why the task must stop, if an essential container (or every container) has stopped."""
+    """Why the task must stop: what Fargate could not prepare, or an essential container (or every container) has
+    stopped.
+    """
+    for state in task.containers.values():
+        if state.never_ran and state.reason.startswith(_TASK_FAILURES):
+            return Stop("TaskFailedToStart", state.reason)
     for rules in all_rules.values():
         state = task.containers[rules.name]
         if rules.essential and state.status == "STOPPED":
-            if state.never_ran and state.reason.startswith("Cannot") and "dependency graph" not in state.reason:
+            if state.never_ran and not state.reason.startswith(_DEPENDENCY):
                 return Stop("TaskFailedToStart", state.reason)
             return Stop("EssentialContainerExited", "Essential container in task exited")
     if all(state.status == "STOPPED" for state in task.containers.values()):

@@ -1,7 +1,7 @@
 """What Amazon ECS rejects in RegisterTaskDefinition and RunTask, checked before anything is stored or run.
 
-Pure: requests in, `ApiError` raised. The wording follows ECS's own where it is known. What the embedded ECS cannot run is
-rejected here as well, so that nothing is silently left out.
+Pure: requests in, `ApiError` raised. The wording follows ECS's own where it is known. What the embedded ECS cannot run
+is rejected here as well, so that nothing is silently left out.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ def _check_container(container: Mapping[str, Any], volumes: set[str], *, task_me
         raise client_error("Container.image should not be null or empty.")
     if not task_memory and not container.get("memory") and not container.get("memoryReservation"):
         raise client_error(
-            f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must be specified."
+            f"Invalid setting for container '{name}'. "
+            "At least one of 'memory' or 'memoryReservation' must be specified."
         )
     for mount in container.get("mountPoints") or []:
         if mount.get("sourceVolume") not in volumes:
@@ -182,7 +183,8 @@ def _check_dependencies(containers: list[dict[str, Any]]) -> None:
                 raise client_error(f"Container '{name}': unknown dependency condition '{condition}'.")
             if condition in ("COMPLETE", "SUCCESS") and by_name[other].get("essential", True):
                 raise client_error(
-                    f"Container '{name}': a dependency with condition {condition} cannot be on the essential container '{other}'."
+                    f"Container '{name}': a dependency with condition {condition} "
+                    f"cannot be on the essential container '{other}'."
                 )
             graph[name].add(other)
     try:

