@@ -7,6 +7,7 @@ nothing knows a run.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeVar
 
 import WDL
 
@@ -14,6 +15,7 @@ from ..errors import AuthorError, Position, Problem
 from ..plan import Document, Expression, Task
 from .values import parse_type, struct_members
 
+_Node = TypeVar("_Node", bound=WDL.SourceNode)
 _STATIC_ERRORS = (WDL.Error.ValidationError, WDL.Error.MultipleValidationErrors)
 
 
@@ -28,7 +30,7 @@ def parse_task_source(source: str, name: str, wdl_version: str) -> WDL.Tree.Task
         # only once, hence the second parse.
         document = WDL.parse_document(source, wdl_version)
         document.typecheck(check_quant=False)
-    return next(task for task in document.tasks if task.name == name)
+    return _with_text_options(next(task for task in document.tasks if task.name == name))
 
 
 def parse_task(task: Task) -> WDL.Tree.Task:
@@ -52,11 +54,23 @@ def _parse_expression(text: str, document: Document, names: tuple[tuple[str, str
         structs = structs.bind(name, members)
     library = WDL.StdLib.Base(document.wdl_version, write_dir="unused")
     try:
-        return WDL.parse_expr(text, document.wdl_version).infer_type(types, library, struct_types=structs)
+        parsed = WDL.parse_expr(text, document.wdl_version).infer_type(types, library, struct_types=structs)
     except _STATIC_ERRORS:
-        return WDL.parse_expr(text, document.wdl_version).infer_type(
+        parsed = WDL.parse_expr(text, document.wdl_version).infer_type(
             types, library, check_quant=False, struct_types=structs
         )
+    return _with_text_options(parsed)
+
+
+def _with_text_options(tree: _Node) -> _Node:
+    """The tree, with the options of its placeholders as text: miniwdl keeps ``default=250`` as a number's node."""
+    pending: list[WDL.SourceNode] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, WDL.Expr.Placeholder):
+            node.options = {name: str(option) for name, option in node.options.items()}
+        pending.extend(node.children)
+    return tree
 
 
 def parse_expression(expression: Expression, document: Document) -> WDL.Expr.Base:

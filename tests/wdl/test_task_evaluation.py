@@ -164,6 +164,11 @@ class TestCommand:
         )
         assert found.command() == "1,2 yes none |${1}"
 
+    def test_a_default_may_be_a_number(self):
+        body = 'input { Int? n } String s = "~{default=2 n}" command <<<~{default=250 n} ~{default=1.5 n} ~{s}>>>'
+        assert evaluation(body).command() == "250 1.5 2"
+        assert evaluation(body, {"n": 7}).command() == "7 7 7"
+
     def test_write_functions_make_staged_files_of_equal_name_for_equal_contents(self):
         files = MemoryFiles()
         found = evaluation("input { Array[String] xs } command <<<cat ~{write_lines(xs)}>>>", {"xs": ["a", "b"]}, files)
