@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from airflow_wdl_ecs.lifecycle import Run, run_call
-from airflow_wdl_ecs.run import begin_run, finish_run
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
-from airflow_wdl_ecs.errors import InputsError
 from airflow_wdl_ecs.host import failure_of
+from airflow_wdl_ecs.lifecycle import run_call
 from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.plan import Plan, Shard
+from airflow_wdl_ecs.run import Run, begin_run, finish_run, open_run
 from airflow_wdl_ecs.wdl.inputs import map_files
 
 LOG = logging.getLogger(__name__)
@@ -72,27 +71,29 @@ class DirectRunner:
             return None
         return data
 
-    async def run(self, plan: Plan, inputs: Mapping[str, Any], folder: Path, run_id: str) -> dict[str, Any]:
+    async def run(self, plan: Plan, inputs: Mapping[str, Any], run_id: str) -> dict[str, Any]:
         """Run a workflow to its outputs.
 
-        :param inputs: as `bind_inputs` gives them; a file that is no ``s3://`` URI is one below ``folder``.
+        :param inputs: as `bind_inputs` gives them; a file that is no ``s3://`` URI is a local one.
         :raises WdlEcsError: the first failure; every call that could start has ended by then.
         """
 
         def uploaded(value: str) -> str:
             if value.startswith("s3://"):
                 return value
-            if "://" in value or not (folder / value).exists():
-                raise InputsError(f"no such file: {value}")
-            return self.upload(folder / value, f"inputs/{run_id}/{value.rstrip('/')}")
+            return self.upload(Path(value), f"inputs/{run_id}/{value.strip('/')}")
 
-        def begin() -> Run:
+        def begin() -> None:
             given = map_files(plan, inputs, uploaded)
-            return begin_run(self.settings, self.client, plan, given, dag_id=DAG, run_id=run_id)
+            begin_run(self.settings, self.client, plan, given, dag_id=DAG, run_id=run_id)
 
-        run = await asyncio.to_thread(begin)
-        await run_calls(run, plan)
-        return await asyncio.to_thread(finish_run, run)
+        await asyncio.to_thread(begin)
+
+        def opened() -> Run:
+            return open_run(self.settings, self.client, DAG, run_id)
+
+        await run_calls(opened, plan)
+        return await asyncio.to_thread(lambda: finish_run(opened()))
 
 
 def embedded_settings(endpoint: Endpoint, **overrides: Any) -> EcsSettings:
@@ -113,9 +114,10 @@ def embedded_settings(endpoint: Endpoint, **overrides: Any) -> EcsSettings:
     return EcsSettings.from_options({}, given | overrides)
 
 
-async def run_calls(run: Run, plan: Plan) -> None:
+async def run_calls(opened: Callable[[], Run], plan: Plan) -> None:
     """Run every call when those upstream of it are done.
 
+    :param opened: opens the run; every call opens it anew, as a task instance does.
     :raises WdlEcsError: the first failure, after everything that does not depend on it has ended.
     """
     ended: dict[str, asyncio.Task[None]] = {}
@@ -123,6 +125,7 @@ async def run_calls(run: Run, plan: Plan) -> None:
     async def one(call: str, upstream: Sequence[str]) -> None:
         for name in upstream:
             await ended[name]
+        run = await asyncio.to_thread(opened)
         prefixes = await asyncio.to_thread(prefixes_of, run, plan, call)
         outcome = await run_call(run, call, prefixes, try_number=1, log=LOG)
         failure = failure_of(outcome)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_wdl_ecs.errors import CallError, WdlEcsError
+from airflow_wdl_ecs.errors import CallError, InputsError, WdlEcsError
 from airflow_wdl_ecs.plan import Plan
-from airflow_wdl_ecs.wdl.inputs import bind_inputs
+from airflow_wdl_ecs.wdl.inputs import bind_inputs, map_files
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
-from .comparison import ReadFile, differences
+from .comparison import Files, differences
 from .examples import Example
 from .expectations import Expectation
 
@@ -30,7 +30,7 @@ class Outcome:
     detail: str = ""
 
 
-class Host(Protocol):
+class Host(Files, Protocol):
     """Where examples run. Any thread may call it.
 
     :param at_once: how many examples it runs side by side at best.
@@ -38,15 +38,13 @@ class Host(Protocol):
 
     at_once: int
 
-    def run(self, plan: Plan, inputs: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
-        """Run a workflow to its outputs; relative files of ``inputs`` are in ``folder``.
+    def run(self, plan: Plan, inputs: dict[str, Any], name: str) -> dict[str, Any]:
+        """Run a workflow to its outputs.
 
-        :param inputs: as `bind_inputs` gives them.
+        :param inputs: as `bind_inputs` gives them, files by their absolute local paths.
+        :param name: tells runs apart.
         :raises WdlEcsError: if it fails.
         """
-
-    def read(self, uri: str) -> bytes | None:
-        """The contents of a file of the outputs; None if there is no such file."""
 
 
 def try_example(example: Example, folder: Path, host: Host) -> Outcome:
@@ -58,14 +56,24 @@ def try_example(example: Example, folder: Path, host: Host) -> Outcome:
     try:
         plan = compile_wdl(folder / f"{example.name}.wdl", task=example.target)
         stage = "inputs"
-        inputs = bind_inputs(plan, example.inputs)
+        inputs = map_files(plan, bind_inputs(plan, example.inputs), lambda path: local_file(folder, path))
         stage = "run"
-        outputs = host.run(plan, inputs, folder, f"{example.version}-{example.name}")
+        outputs = host.run(plan, inputs, f"{example.version}-{example.name}")
     except WdlEcsError as error:
         return _failed(example, stage, error)
     if example.fails:
         return Outcome(("success",), "it succeeded, and should have failed")
-    return _compared(example, outputs, host.read)
+    return _compared(example, outputs, host)
+
+
+def local_file(folder: Path, path: str) -> str:
+    """The absolute path of an example's data file.
+
+    :raises InputsError: if it is not among the data.
+    """
+    if "://" in path or not (folder / path).exists():
+        raise InputsError(f"no such file: {path}")
+    return str(folder / path)
 
 
 def _failed(example: Example, stage: str, error: WdlEcsError) -> Outcome:
@@ -78,8 +86,8 @@ def _failed(example: Example, stage: str, error: WdlEcsError) -> Outcome:
     return Outcome(PASSED, detail)
 
 
-def _compared(example: Example, outputs: dict[str, Any], read: ReadFile) -> Outcome:
-    found = differences(example.outputs, outputs, read, example.excluded)
+def _compared(example: Example, outputs: dict[str, Any], files: Files) -> Outcome:
+    found = differences(example.outputs, outputs, files, example.excluded)
     names = dict.fromkeys(line.partition(":")[0].partition(".")[0].partition("[")[0] for line in found)
     return Outcome(tuple(names), "\n".join(found))
 

@@ -6,11 +6,22 @@ import pytest
 
 from .comparison import differences
 
-FILES = {"s3://b/run/work/out.txt": b"hello world\n"}
+
+class Bucket:
+    """One file, below ``s3://b/``."""
+
+    def is_path(self, value):
+        return value.startswith("s3://b/")
+
+    def read(self, path):
+        return {"s3://b/run/work/out.txt": b"hello world\n"}.get(path)
+
+
+FILES = Bucket()
 
 
 def compare(expected, ours, **options):
-    return differences({"w.x": expected}, {"w.x": ours}, FILES.get, **options)
+    return differences({"w.x": expected}, {"w.x": ours}, FILES, **options)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +60,7 @@ def test_equal(expected, ours):
         (0, None),
         (0.1, 0.1001),
         ("a", "b"),
+        ("out.txt", "work/out.txt"),
         ([1, 2], [2, 1]),
         ([1], [1, 1]),
         ({"a": 1}, {"a": 1, "b": 0}),
@@ -70,11 +82,11 @@ def test_a_difference_says_where():
 
 
 def test_the_targets_name_is_not_compared_but_the_outputs_is():
-    assert differences({"other.x": 1}, {"w.x": 1}, FILES.get) == []
-    assert differences({"w.y": 1}, {"w.x": 1}, FILES.get) == ["y: no such output"]
+    assert differences({"other.x": 1}, {"w.x": 1}, FILES) == []
+    assert differences({"w.y": 1}, {"w.x": 1}, FILES) == ["y: no such output"]
 
 
 def test_what_the_example_does_not_list_or_excludes_is_not_compared():
-    assert differences({"w.x": 1}, {"w.x": 1, "w.more": 2}, FILES.get) == []
-    assert differences({"w.x": 1, "w.y": 1}, {"w.x": 2, "w.y": 1}, FILES.get, excluded=["x"]) == []
-    assert differences({"w.x": 1}, {"w.x": 2}, FILES.get, excluded=["w.x"]) == []
+    assert differences({"w.x": 1}, {"w.x": 1, "w.more": 2}, FILES) == []
+    assert differences({"w.x": 1, "w.y": 1}, {"w.x": 2, "w.y": 1}, FILES, excluded=["x"]) == []
+    assert differences({"w.x": 1}, {"w.x": 2}, FILES, excluded=["w.x"]) == []

@@ -75,12 +75,15 @@ class Echo:
         self.outputs = outputs or {}
         self.error = error
 
-    def run(self, plan, inputs, folder, name):
+    def run(self, plan, inputs, name):
         if self.error:
             raise self.error
         return self.outputs
 
-    def read(self, uri):
+    def is_path(self, value):
+        return False
+
+    def read(self, path):
         return None
 
 
