@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from ..aws import THROTTLED, TRANSIENT, error_code, in_thread, mapped
 from ..errors import AwsError
@@ -191,7 +191,7 @@ class EcsClient:
                 code = error_code(error)
                 if code in THROTTLED:
                     bucket.throttled()
-                elif code in TRANSIENT or isinstance(error, HTTPClientError):
+                elif code in TRANSIENT or isinstance(error, HTTPClientError | ConnectionError):
                     broken_since = broken_since or self._clock()
                     if self._clock() - broken_since > PATIENCE:
                         raise mapped(error, _OPERATIONS[name]) from error

@@ -1,0 +1,179 @@
+"""The asynchronous ECS client: throttling, capacity, what becomes an error, and what is asked only once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from airflow_wdl_ecs.ecs.client import EcsClient, ecs_client
+from airflow_wdl_ecs.ecs.request import TaskDefinition
+from airflow_wdl_ecs.errors import AwsError, SettingsError
+from airflow_wdl_ecs.task import TaskHandle
+
+from ..fake_aws import FakeEcs, Time, refusal
+
+STARTED = {"tasks": [{"taskArn": "arn:1"}], "failures": []}
+ARGUMENTS = {"cluster": "c", "taskDefinition": "f:1"}
+
+
+def no_capacity(reason="RESOURCE:CPU"):
+    return {"tasks": [], "failures": [{"arn": "arn:instance", "reason": reason}]}
+
+
+def ask(fake: FakeEcs, method: str, *args, time: Time | None = None, **kwargs):
+    time = time or Time()
+
+    async def call():
+        return await getattr(EcsClient(fake, clock=time.clock, sleep=time.sleep), method)(*args, **kwargs)
+
+    return asyncio.run(call())
+
+
+def test_a_task_is_started():
+    fake = FakeEcs(run_task=[STARTED])
+    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0) == TaskHandle("arn:1", "c")
+    assert fake.asked == [("run_task", ARGUMENTS)]
+
+
+def test_throttling_never_fails_a_call():
+    fake = FakeEcs(run_task=[*[refusal("ThrottlingException", "Rate exceeded")] * 25, STARTED])
+    time = Time()
+    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0, time=time).arn == "arn:1"
+    assert fake.count("run_task") == 26
+    assert max(time.slept) <= 25
+
+
+def test_a_broken_connection_is_tried_again_but_not_for_ever():
+    broken = EndpointConnectionError(endpoint_url="https://ecs")
+    assert ask(
+        FakeEcs(run_task=[broken, refusal("ServerException"), STARTED]), "run_task", ARGUMENTS, capacity_timeout=0
+    )
+    with pytest.raises(AwsError) as caught:
+        ask(FakeEcs(run_task=[broken]), "run_task", ARGUMENTS, capacity_timeout=0)
+    assert caught.value.operation == "RunTask"
+
+
+def test_without_capacity_it_asks_again_with_the_same_token_and_says_so_once():
+    exhausted = refusal("ClientException", "You've reached the limit on the number of vCPUs you can run concurrently")
+    fake = FakeEcs(run_task=[no_capacity(), exhausted, no_capacity("Capacity is unavailable at this time"), STARTED])
+    said, time = [], Time()
+    ask(fake, "run_task", ARGUMENTS, capacity_timeout=600, on_wait=said.append, time=time)
+    assert said == ["RESOURCE:CPU"]
+    assert all(arguments == ARGUMENTS for _, arguments in fake.asked)
+    assert time.slept == [5.0, 7.5, 11.25]
+
+
+def test_capacity_is_waited_for_no_longer_than_asked():
+    time = Time()
+    with pytest.raises(AwsError, match="no capacity: RESOURCE:MEMORY") as caught:
+        ask(FakeEcs(run_task=[no_capacity("RESOURCE:MEMORY")]), "run_task", ARGUMENTS, capacity_timeout=100, time=time)
+    assert caught.value.code == "CapacityError"
+    assert time.now - 1000 <= 100
+
+
+def test_other_failures_of_run_task_are_errors_at_once():
+    fake = FakeEcs(run_task=[{"tasks": [], "failures": [{"reason": "ATTRIBUTE", "detail": "os"}]}])
+    with pytest.raises(AwsError, match="ATTRIBUTE: os"):
+        ask(fake, "run_task", ARGUMENTS, capacity_timeout=1000)
+    assert fake.count("run_task") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ClusterNotFoundException", SettingsError),
+        ("AccessDeniedException", SettingsError),
+        ("ExpiredTokenException", SettingsError),
+        ("InvalidParameterException", AwsError),
+        ("ConflictException", AwsError),
+    ],
+)
+def test_refusals_are_told_by_who_must_act(code, kind):
+    with pytest.raises(kind, match=f"RunTask: {code}: no capacity for that"):
+        ask(FakeEcs(run_task=[refusal(code, "no capacity for that")]), "run_task", ARGUMENTS, capacity_timeout=0)
+
+
+def test_describe_tells_the_missing_from_the_found():
+    fake = FakeEcs(describe_tasks=[{"tasks": [{"taskArn": "a"}], "failures": [{"arn": "b", "reason": "MISSING"}]}])
+    assert ask(fake, "describe_tasks", "c", ["a", "b"]) == {"a": {"taskArn": "a"}, "b": None}
+
+
+def test_stopping_what_is_gone_is_no_error():
+    handle = TaskHandle("arn:1", "c")
+    ask(
+        FakeEcs(stop_task=[refusal("InvalidParameterException", "The referenced task was not found.")]),
+        "stop_task",
+        handle,
+        "x",
+    )
+    fake = FakeEcs(stop_task=[{}])
+    ask(fake, "stop_task", handle, "x" * 2000)
+    assert len(fake.asked[0][1]["reason"]) == 255
+    with pytest.raises(SettingsError):
+        ask(FakeEcs(stop_task=[refusal("AccessDeniedException")]), "stop_task", handle, "x")
+
+
+def test_a_list_is_read_to_its_end():
+    fake = FakeEcs(list_tasks=[{"taskArns": ["a"], "nextToken": "n"}, {"taskArns": ["b"]}])
+    assert ask(fake, "list_tasks", "c", "wdl-1") == ["a", "b"]
+    assert fake.asked[1][1] == {"cluster": "c", "startedBy": "wdl-1", "nextToken": "n"}
+
+
+DEFINITION = TaskDefinition("wdl-x", {"family": "wdl-x", "containerDefinitions": []})
+NO_FAMILY = refusal("ClientException", "Unable to describe task definition.")
+
+
+def described(status="ACTIVE"):
+    return {"taskDefinition": {"taskDefinitionArn": "arn:old", "status": status}}
+
+
+REGISTERED = {"taskDefinition": {"taskDefinitionArn": "arn:new"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "arn", "registered"),
+    [(described(), "arn:old", 0), (NO_FAMILY, "arn:new", 1), (described("INACTIVE"), "arn:new", 1)],
+)
+def test_a_definition_is_registered_only_if_it_is_not_there(answer, arn, registered):
+    fake = FakeEcs(describe_task_definition=[answer], register_task_definition=[REGISTERED])
+    assert ask(fake, "register_task_definition", DEFINITION) == arn
+    assert fake.count("register_task_definition") == registered
+
+
+def test_many_who_need_one_definition_register_it_once():
+    fake = FakeEcs(describe_task_definition=[NO_FAMILY], register_task_definition=[REGISTERED])
+
+    async def many():
+        client = EcsClient(fake)
+        await asyncio.gather(*(client.register_task_definition(DEFINITION) for _ in range(20)))
+        await client.register_task_definition(DEFINITION)
+        client.forget_task_definition(DEFINITION)
+        await client.register_task_definition(DEFINITION)
+
+    asyncio.run(many())
+    assert fake.count("register_task_definition") == 2
+
+
+def test_a_registration_that_failed_is_tried_afresh_by_the_next():
+    fake = FakeEcs(describe_task_definition=[refusal("AccessDeniedException"), described()])
+
+    async def twice():
+        client = EcsClient(fake)
+        with pytest.raises(SettingsError):
+            await client.register_task_definition(DEFINITION)
+        return await client.register_task_definition(DEFINITION)
+
+    assert asyncio.run(twice()) == "arn:old"
+
+
+def test_all_calls_of_a_loop_share_one_client():
+    fake = FakeEcs()
+
+    async def two():
+        return ecs_client(fake), ecs_client(fake)
+
+    one, other = asyncio.run(two())
+    assert one is other
+    assert asyncio.run(two())[0] is not one

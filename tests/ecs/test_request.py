@@ -1,0 +1,149 @@
+"""Requests to ECS: checked against botocore's own model of the API, and in what tells them apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import botocore.loaders
+import botocore.model
+import botocore.validate
+import pytest
+
+from airflow_wdl_ecs.ecs.request import attempt_prefix, client_token, log_stream, run_task, started_by, task_definition
+from airflow_wdl_ecs.ecs.resources import TaskSize
+from airflow_wdl_ecs.task import CallIdentity, StageIn, TaskRequest
+
+from .test_settings import COMPLETE
+
+SETTINGS = replace(
+    COMPLETE,
+    region="eu-west-1",
+    security_groups=("sg-1",),
+    tags={"team": "a"},
+    spot_capacity_providers=("FARGATE_SPOT",),
+)
+IDENTITY = CallIdentity("d", "r", "align.sort", (0, 3), 2)
+REQUEST = TaskRequest(IDENTITY, 1, "ubuntu:22.04", "echo hi", "/wdl/abc-1", "s3://b/p/1/")
+MODEL = botocore.model.ServiceModel(botocore.loaders.Loader().load_service_model("ecs", "service-2"))
+
+
+def problems(operation: str, arguments: dict) -> str:
+    shape = MODEL.operation_model(operation).input_shape
+    return botocore.validate.ParamValidator().validate(arguments, shape).generate_report()
+
+
+def containers(definition) -> dict[str, dict]:
+    return {container["name"]: container for container in definition.arguments["containerDefinitions"]}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS,
+        replace(SETTINGS, launch_type="EC2", spot_capacity_providers=(), subnets=()),
+        replace(SETTINGS, capacity_providers=("FARGATE:1:2", "FARGATE_SPOT:4")),
+        replace(SETTINGS, staging_tool="s5cmd", cpu_architecture="ARM64"),
+    ],
+)
+def test_requests_are_what_the_api_takes(settings):
+    assert problems("RegisterTaskDefinition", dict(task_definition("i", settings, gpu=1).arguments)) == ""
+    arguments = run_task(REQUEST, TaskSize(1024, 2048, 50), settings, definition="f:1")
+    assert problems("RunTask", arguments) == ""
+
+
+def test_the_three_containers_hang_together_as_ecs_demands():
+    found = containers(task_definition("ubuntu:22.04", SETTINGS))
+    assert list(found) == ["stage-in", "command", "stage-out"]
+    # SUCCESS and COMPLETE are refused for a dependency on an essential container.
+    assert [c["essential"] for c in found.values()] == [False, False, True]
+    assert found["command"]["dependsOn"] == [{"containerName": "stage-in", "condition": "SUCCESS"}]
+    assert found["stage-out"]["dependsOn"] == [{"containerName": "command", "condition": "COMPLETE"}]
+    assert found["command"]["entryPoint"] == ["bash"]
+    assert found["command"]["image"] == "ubuntu:22.04"
+    assert {c["mountPoints"][0]["containerPath"] for c in found.values()} == {"/wdl"}
+    # startTimeout would bound the whole run of a dependency.
+    assert not any("startTimeout" in c for c in found.values())
+    assert found["command"]["logConfiguration"]["options"]["awslogs-region"] == "eu-west-1"
+
+
+def test_definitions_are_the_same_exactly_for_equal_content():
+    family = task_definition("a", SETTINGS).family
+    assert family == task_definition("a", replace(SETTINGS, cluster="other", poll_fastest=9)).family
+    others = [
+        task_definition("b", SETTINGS),
+        task_definition("a", SETTINGS, gpu=1),
+        task_definition("a", replace(SETTINGS, task_role_arn="arn:aws:iam::1:role/x")),
+        task_definition("a", replace(SETTINGS, staging_tool="s5cmd")),
+        task_definition("a", replace(SETTINGS, container_root="/scratch")),
+        task_definition("a", replace(SETTINGS, stop_timeout=60)),
+    ]
+    assert len({family, *(other.family for other in others)}) == 7
+    assert len(family) <= 255
+
+
+def test_what_differs_per_attempt_is_in_the_overrides_and_is_short():
+    inputs = tuple(StageIn(f"s3://b/{n}", f"/wdl/abc-1/inputs/{n}") for n in range(1000))
+    request = replace(REQUEST, command="x" * 20_000, inputs=inputs, environment={"A": "y" * 20_000})
+    arguments = run_task(request, TaskSize(2048, 5120, 50), SETTINGS, definition="f:1")
+    overrides = arguments["overrides"]
+    assert len(str(overrides)) < 8192
+    assert (overrides["cpu"], overrides["memory"]) == ("2048", "5120")
+    assert overrides["ephemeralStorage"] == {"sizeInGiB": 50}
+    command = next(c for c in overrides["containerOverrides"] if c["name"] == "command")
+    assert command == {"name": "command", "command": ["/wdl/abc-1/run.sh"]}
+    assert "ephemeralStorage" not in run_task(request, TaskSize(1024, 2048), SETTINGS, definition="f")["overrides"]
+
+
+def test_where_a_task_runs():
+    def ask(settings, spot=False):
+        return run_task(REQUEST, TaskSize(1024, 2048), settings, definition="f", spot=spot)
+
+    assert ask(SETTINGS)["launchType"] == "FARGATE"
+    assert ask(SETTINGS, spot=True)["capacityProviderStrategy"] == [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    strategy = replace(SETTINGS, capacity_providers=("FARGATE:1:2", "FARGATE_SPOT:4"), spot_capacity_providers=())
+    assert ask(strategy, spot=True)["capacityProviderStrategy"] == [
+        {"capacityProvider": "FARGATE", "weight": 1, "base": 2},
+        {"capacityProvider": "FARGATE_SPOT", "weight": 4},
+    ]
+    assert "launchType" not in ask(strategy)
+    assert ask(SETTINGS)["networkConfiguration"]["awsvpcConfiguration"] == {
+        "subnets": ["subnet-1"],
+        "securityGroups": ["sg-1"],
+        "assignPublicIp": "DISABLED",
+    }
+    ec2 = replace(SETTINGS, launch_type="EC2", subnets=(), spot_capacity_providers=())
+    assert "networkConfiguration" not in ask(ec2)
+    assert task_definition("i", ec2).arguments["networkMode"] == "bridge"
+
+
+def test_tokens_tell_attempts_apart_and_callers_do_not():
+    tokens = {
+        client_token(REQUEST),
+        client_token(replace(REQUEST, attempt=2)),
+        client_token(REQUEST, scope="t"),
+        *(
+            client_token(replace(REQUEST, identity=replace(IDENTITY, **change)))
+            for change in ({"shard": (0,)}, {"shard": (3, 0)}, {"try_number": 3}, {"run_id": "r2"}, {"call": "align"})
+        ),
+    }
+    assert len(tokens) == 8
+    assert all(len(token) <= 64 for token in tokens)
+    assert client_token(REQUEST) == client_token(replace(REQUEST, command="other"))
+    assert started_by("d", "r", "c") != started_by("d", "r", "c", "scope")
+    assert len(started_by("d" * 300, "r", "c")) <= 128
+
+
+def test_a_described_task_says_which_attempt_it_is():
+    overrides = run_task(REQUEST, TaskSize(1024, 2048), SETTINGS, definition="f")["overrides"]
+    assert attempt_prefix({"overrides": overrides}) == "s3://b/p/1/"
+    assert attempt_prefix({"overrides": {}}) is None
+    assert log_stream("arn:aws:ecs:eu-west-1:1:task/c/abc") == "wdl/command/abc"
+
+
+def test_tags_take_only_what_aws_takes():
+    request = replace(REQUEST, identity=replace(IDENTITY, run_id="a|b" + "é" * 300))
+    tags = run_task(request, TaskSize(1024, 2048), SETTINGS, definition="f")["tags"]
+    assert {"key": "team", "value": "a"} in tags
+    run = next(tag["value"] for tag in tags if tag["key"] == "wdl:run")
+    assert run.startswith("a_bé")
+    assert len(run) == 256

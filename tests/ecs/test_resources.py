@@ -1,0 +1,166 @@
+"""Runtime sections as sizes and policies: tables from the WDL specification, Cromwell's forms and Fargate's sizes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_wdl_ecs.ecs.resources import (
+    Policy,
+    TaskSize,
+    fargate_pair,
+    ignored_attributes,
+    more_memory,
+    policy_of,
+    resources_of,
+    size_of,
+)
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.errors import EvaluationError
+from airflow_wdl_ecs.task import Resources
+
+FARGATE = EcsSettings()
+EC2 = EcsSettings(launch_type="EC2")
+
+
+@pytest.mark.parametrize(
+    ("memory", "mebibytes"),
+    [
+        ("2 GiB", 2048),
+        ("2GiB", 2048),
+        ("2 GB", 1908),
+        ("1.5 Gi", 1536),
+        ("512 MB", 489),
+        ("512 MiB", 512),
+        ("4G", 3815),
+        (2147483648, 2048),
+        ("2147483648", 2048),
+        ("1048577", 2),
+        ("1 B", 1),
+        ("1 TiB", 1048576),
+    ],
+)
+def test_memory_with_every_unit(memory, mebibytes):
+    # Rounded up: a task must not get less than it asked for.
+    assert resources_of({"memory": memory}).memory == mebibytes
+
+
+@pytest.mark.parametrize(
+    ("disks", "gibibytes"),
+    [
+        (100, 100),
+        ("100", 100),
+        ("100 GiB", 100),
+        ("2048 MiB", 2),
+        ("/mnt/data 10 GiB", 10),
+        ("/mnt/data 10", 10),
+        (["/mnt/a 10", "20 GiB"], 30),
+        ("local-disk 100 SSD", 100),
+        ("local-disk 100 HDD, /mnt/x 50 SSD", 150),
+        ("local-disk 375 LOCAL", 375),
+        ("1 TiB", 1024),
+    ],
+)
+def test_disks_in_the_forms_of_the_specification_and_of_cromwell(disks, gibibytes):
+    assert resources_of({"disks": disks}).disk == gibibytes * 1024
+
+
+def test_other_attributes():
+    assert resources_of({"cpu": "2"}).cpu == 2
+    assert resources_of({"cpu": 0.5}).cpu == 0.5
+    assert resources_of({"disk": "50 GiB", "bootDiskSizeGb": 10}).disk == 60 * 1024
+    assert resources_of({"gpu": True}).gpu == 1
+    assert resources_of({"gpu": False}).gpu == 0
+    assert resources_of({"gpuCount": 2, "gpuType": "nvidia"}).gpu == 2
+    assert resources_of({"docker": "x", "cpu": None, "memory": None, "disks": None}) == Resources()
+
+
+@pytest.mark.parametrize(
+    "runtime", [{"memory": "lots"}, {"cpu": "many"}, {"disks": "big disk"}, {"memory": True}, {"gpuCount": "x"}]
+)
+def test_what_cannot_be_read_names_its_attribute(runtime):
+    with pytest.raises(EvaluationError, match=next(iter(runtime))):
+        resources_of(runtime)
+
+
+def test_a_policy_that_cannot_be_read_names_its_attribute():
+    with pytest.raises(EvaluationError, match="maxRetries"):
+        policy_of({"maxRetries": "x"})
+
+
+@pytest.mark.parametrize(
+    ("runtime", "success"),
+    [
+        ({}, (0,)),
+        ({"return_codes": "*"}, None),
+        ({"returnCodes": 3}, (3,)),
+        ({"returnCodes": [0, 5]}, (0, 5)),
+        ({"continueOnReturnCode": True}, None),
+        ({"continueOnReturnCode": False}, (0,)),
+        ({"continueOnReturnCode": [0, 1]}, (0, 1)),
+        ({"continueOnReturnCode": "true"}, None),
+    ],
+)
+def test_exit_codes_of_success(runtime, success):
+    assert policy_of(runtime).success == success
+
+
+def test_retries():
+    assert policy_of({"maxRetries": 2, "preemptible": "3"}) == Policy((0,), 2, 3)
+    assert policy_of({"max_retries": 1, "preemptible": True}) == Policy((0,), 1, 1)
+    assert Policy(None).succeeded(77)
+    assert not Policy((0, 2)).succeeded(1)
+
+
+def test_attributes_of_other_engines_are_named():
+    assert ignored_attributes({"cpu": 1, "zones": "us", "docker": "x", "dx_timeout": "1H"}) == ("zones", "dx_timeout")
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        (Resources(), TaskSize(1024, 2048)),
+        (Resources(cpu=0.25, memory=256), TaskSize(256, 512)),
+        (Resources(cpu=1, memory=1024), TaskSize(1024, 2048)),
+        (Resources(cpu=1, memory=2049), TaskSize(1024, 3072)),
+        (Resources(cpu=1, memory=9000), TaskSize(2048, 9216)),
+        (Resources(cpu=3, memory=1024), TaskSize(4096, 8192)),
+        (Resources(cpu=8, memory=17000), TaskSize(8192, 20480)),
+        (Resources(cpu=1, memory=120000), TaskSize(16384, 122880)),
+        (Resources(cpu=16, memory=33000), TaskSize(16384, 40960)),
+        (Resources(disk=10 * 1024), TaskSize(1024, 2048)),
+        (Resources(disk=20 * 1024 + 1), TaskSize(1024, 2048, 21)),
+        (Resources(disk=200 * 1024), TaskSize(1024, 2048, 200)),
+    ],
+)
+def test_fargate_gives_the_smallest_size_that_is_enough(asked, given):
+    assert size_of(asked, FARGATE) == given
+
+
+@pytest.mark.parametrize(
+    "asked", [Resources(cpu=17), Resources(memory=130000), Resources(disk=201 * 1024), Resources(gpu=1)]
+)
+def test_what_fargate_does_not_have(asked):
+    with pytest.raises(EvaluationError, match="Fargate") as caught:
+        size_of(asked, FARGATE)
+    assert "EC2" in caught.value.hint
+
+
+def test_ec2_gives_what_is_asked_for():
+    assert size_of(Resources(cpu=3, memory=1000, disk=999999, gpu=2), EC2) == TaskSize(3072, 1000, None, 2)
+    assert size_of(Resources(cpu=0.01, memory=1), EC2) == TaskSize(128, 6)
+
+
+@given(st.integers(1, 16384), st.integers(1, 122880))
+def test_a_fargate_size_is_never_less_than_asked(cpu, memory):
+    pair = fargate_pair(cpu, memory)
+    assert pair is not None
+    assert pair[0] >= cpu
+    assert pair[1] >= memory
+
+
+def test_more_memory_after_too_little():
+    assert more_memory(TaskSize(1024, 2048), 1.5, FARGATE) == 3072
+    assert more_memory(TaskSize(16384, 100000), 2, FARGATE) == 122880
+    assert more_memory(TaskSize(16384, 100000), 2, EC2) == 200000

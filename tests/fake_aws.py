@@ -1,0 +1,105 @@
+"""AWS clients without a socket: an S3 that is a dictionary, and an ECS that is told what to say."""
+
+# ruff: noqa: N803 - boto3's argument names
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import deque
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+def refusal(code: str, message: str = "", operation: str = "Operation") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message or code}}, operation)
+
+
+class FakeS3:
+    """The operations of S3 that a run uses; ``calls`` lists them with their keys."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.shorten = 0
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
+        self.calls.append(("put", Key))
+        self.objects[Bucket, Key] = Body
+        return {"ETag": hashlib.md5(Body).hexdigest()}
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str | None = None) -> dict[str, Any]:
+        self.calls.append(("get", Key))
+        data = self._find(Bucket, Key, "NoSuchKey")
+        if Range is not None:
+            if not data:
+                raise refusal("InvalidRange")
+            data = data[-int(Range.removeprefix("bytes=-")) :]
+        return {"ContentLength": len(data), "Body": io.BytesIO(data[: len(data) - self.shorten])}
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        self.calls.append(("head", Key))
+        return {"ContentLength": len(self._find(Bucket, Key, "404"))}
+
+    def delete_object(self, *, Bucket: str, Key: str) -> None:
+        self.calls.append(("delete", Key))
+        self.objects.pop((Bucket, Key), None)
+
+    def get_paginator(self, name: str) -> FakeS3:
+        assert name == "list_objects_v2"
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str, PaginationConfig: dict[str, int]) -> Any:
+        self.calls.append(("list", Prefix))
+        keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
+        size = PaginationConfig["PageSize"]
+        for at in range(0, len(keys), size):
+            page = keys[at : at + size]
+            yield {"Contents": [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in page]}
+        if not keys:
+            yield {}
+
+    def _find(self, bucket: str, key: str, absent: str) -> bytes:
+        if bucket == "forbidden":
+            raise refusal("AccessDenied")
+        if (bucket, key) not in self.objects:
+            raise refusal(absent)
+        return self.objects[bucket, key]
+
+
+class FakeEcs:
+    """An ECS that gives, for each operation, the answers in ``script`` one after the other, the last for ever."""
+
+    def __init__(self, **script: list[Any]) -> None:
+        self.script = {name: deque(answers) for name, answers in script.items()}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def operation(**arguments: Any) -> Any:
+            self.asked.append((name, arguments))
+            answers = self.script[name]
+            answer = answers[0] if len(answers) == 1 else answers.popleft()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer(**arguments) if callable(answer) else answer
+
+        return operation
+
+    def count(self, name: str) -> int:
+        return sum(asked == name for asked, _ in self.asked)
+
+
+class Time:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds

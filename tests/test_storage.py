@@ -1,0 +1,180 @@
+"""The layout of a run in S3, what expressions may read, and what is kept in the process."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_wdl_ecs import storage
+from airflow_wdl_ecs.errors import AwsError, EvaluationError, Position, SettingsError
+from airflow_wdl_ecs.plan import Document, Plan, Section
+from airflow_wdl_ecs.storage import Layout, Recent, RunStore, key_safe, shard_key, split_uri
+
+from .fake_aws import FakeS3
+
+LAYOUT = Layout("s3://b/ws/", "my dag", "manual__2026-01-01T00:00:00+00:00")
+FOLDER = "s3://b/ws/runs/my=20dag/manual__2026-01-01T00=3A00=3A00=2B00=3A00/"
+
+
+@pytest.fixture
+def s3() -> FakeS3:
+    return FakeS3()
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("align.sort-1_x", "align.sort-1_x"),
+        ("a b", "a=20b"),
+        ("é", "=C3=A9"),
+        ("", "="),
+        (".", "==2E"),
+        ("..", "==2E=2E"),
+        ("=", "=3D"),
+        ("a/b", "a=2Fb"),
+    ],
+)
+def test_names_as_key_segments(name, key):
+    assert key_safe(name) == key
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_different_names_have_different_keys_of_safe_characters(one, other):
+    assert (key_safe(one) == key_safe(other)) == (one == other)
+    assert not set(key_safe(one)) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-=")
+    assert key_safe(one) not in ("", ".", "..")
+
+
+def test_layout():
+    assert LAYOUT.folder == FOLDER
+    assert LAYOUT.attempt("align.sort", (0, 3), 2) == f"{FOLDER}calls/align.sort/0.3/2/"
+    assert LAYOUT.shard("sort", ()) == f"{FOLDER}calls/sort/_/"
+    assert LAYOUT.plan("ab") == "s3://b/ws/plans/ab.json"
+    assert Layout("s3://b", "d", "r", "my task").folder == "s3://b/runs/d/r/tasks/my=20task/"
+    assert shard_key((10,)) == "10"
+
+
+@pytest.mark.parametrize("uri", ["/etc/passwd", "http://b/k", "s3://", "s3:///k", ""])
+def test_what_is_no_s3_uri(uri):
+    with pytest.raises(EvaluationError):
+        split_uri(uri)
+
+
+def test_expressions_read_the_run_and_its_inputs_and_nothing_else(s3):
+    store = RunStore(s3, LAYOUT, ["s3://in/reads.fq", "s3://refs/v1/"])
+    for uri in ("s3://in/reads.fq", "s3://refs/v1/a", f"{FOLDER}calls/x/_/0/work/f"):
+        s3.put_object(Bucket=split_uri(uri)[0], Key=split_uri(uri)[1], Body=b"abc")
+        assert (store.read(uri), store.size(uri)) == (b"abc", 3)
+    assert store.size("s3://refs/v1/") == 3
+    for uri in (
+        "s3://in/reads.fq.bai",
+        "s3://refs/v10/a",
+        "s3://refs/",
+        "s3://b/ws/runs/other/r/run.json",
+        "/etc/passwd",
+    ):
+        for look in (store.read, store.size, store.list):
+            with pytest.raises(EvaluationError, match="may not read"):
+                look(uri)
+
+
+def test_reading_what_is_not_there_too_large_or_cut_short(s3, monkeypatch):
+    store = RunStore(s3, LAYOUT)
+    with pytest.raises(EvaluationError, match="no such file"):
+        store.read(f"{FOLDER}none")
+    assert store.size(f"{FOLDER}none") is None
+    assert store.size(f"{FOLDER}none/") is None
+    store.put(f"{FOLDER}f", b"12345")
+    monkeypatch.setattr(storage, "MAX_READ", 4)
+    with pytest.raises(EvaluationError, match="5 bytes, and an expression may read 4"):
+        store.read(f"{FOLDER}f")
+    s3.shorten = 1
+    with pytest.raises(AwsError, match="4 of 5 bytes"):
+        store.get(f"{FOLDER}f")
+
+
+def test_a_folder_is_listed_in_order_without_markers(s3):
+    store = RunStore(s3, LAYOUT)
+    for name in ("d/b", "d/a/x", "d/a/", "d2/y"):
+        store.put(FOLDER + name, b"xy")
+    assert list(store.list(f"{FOLDER}d")) == [(f"{FOLDER}d/a/x", 2), (f"{FOLDER}d/b", 2)]
+    assert store.size(f"{FOLDER}d/") == 4
+    assert store.exists(f"{FOLDER}d/")
+    assert not store.exists(f"{FOLDER}d3/")
+
+
+def test_sizes_are_asked_once(s3):
+    store = RunStore(s3, LAYOUT)
+    store.put(f"{FOLDER}f", b"abc")
+    s3.calls.clear()
+    assert [store.size(f"{FOLDER}f") for _ in range(3)] == [3, 3, 3]
+    assert len(s3.calls) == 1
+
+
+def test_equal_data_is_written_once_under_one_uri(s3):
+    store = RunStore(s3, LAYOUT)
+    one, two = store.write(b"x", "lines.txt"), store.write(b"x", "lines.txt")
+    assert one == two
+    assert one.startswith(f"{FOLDER}files/")
+    assert sum(call == "put" for call, _ in s3.calls) == 1
+    assert store.read(one) == b"x"
+    assert store.write(b"y", "lines.txt") != one
+
+
+def test_the_tail_of_an_object(s3):
+    store = RunStore(s3, LAYOUT)
+    store.put(f"{FOLDER}f", b"0123456789")
+    store.put(f"{FOLDER}empty", b"")
+    assert store.tail(f"{FOLDER}f", 4) == b"6789"
+    assert store.tail(f"{FOLDER}f", 100) == b"0123456789"
+    assert store.tail(f"{FOLDER}empty", 4) == b""
+    assert store.tail(f"{FOLDER}none", 4) == b""
+
+
+def test_a_refusal_of_access_is_the_deployers(s3):
+    store = RunStore(s3, LAYOUT, ["s3://forbidden/x"])
+    with pytest.raises(SettingsError, match="GetObject s3://forbidden/x"):
+        store.read("s3://forbidden/x")
+
+
+def test_a_plan_is_written_and_read_once(s3):
+    plan = Plan(
+        "w", {"0": Document("1.0")}, (Section("", "workflow", "0", Position("w.wdl", 1, 1)),), source="unique 1"
+    )
+    store = RunStore(s3, LAYOUT)
+    store.put_plan(plan)
+    assert s3.objects["b", f"ws/plans/{plan.digest}.json"] == plan.to_json()
+    s3.calls.clear()
+    assert store.plan(plan.digest) == plan
+    assert s3.calls == []
+    with pytest.raises(AwsError, match="is not there"):
+        store.plan("0" * 64)
+
+
+def test_outputs_of_a_call_are_kept_until_its_epoch_changes(s3):
+    store = RunStore(s3, LAYOUT)
+    uri = f"{store.layout.shard('kept', (1,))}outputs.json"
+    assert store.call_outputs("kept", (1,), "") is None
+    store.put_json(uri, {"outputs": {"x": 1}})
+    assert store.call_outputs("kept", (1,), "") == {"x": 1}
+    store.put_json(uri, {"outputs": {"x": 2}})
+    assert store.call_outputs("kept", (1,), store.epoch("kept")) == {"x": 1}
+    store.begin_epoch("kept", "second")
+    assert store.call_outputs("kept", (1,), store.epoch("kept")) == {"x": 2}
+
+
+def test_recent_forgets_what_was_used_longest_ago():
+    recent = Recent(2)
+    recent.put("a", 1)
+    recent.put("b", 2)
+    assert recent.get("a") == 1
+    recent.put("c", 3)
+    assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
+
+
+def test_how_a_scatter_is_divided_is_kept(s3):
+    store = RunStore(s3, LAYOUT)
+    assert store.read_division("scatter x") is None
+    store.write_division("scatter x", {"shards": 3, "chunk": 1})
+    assert store.read_division("scatter x") == {"shards": 3, "chunk": 1}
