@@ -62,6 +62,17 @@ def _client(aws_conn_id: str | None, region: str | None, service: str) -> Any:
     return hook.get_client_type()
 
 
+def instance_of(task_instance: Any) -> dict[str, Any]:
+    """Which task instance it is, as `HostedCall` and the trigger take it: plain JSON."""
+    index = task_instance.map_index
+    return {
+        "dag_id": task_instance.dag_id,
+        "run_id": task_instance.run_id,
+        "try_number": task_instance.try_number,
+        "map_index": -1 if index is None else index,
+    }
+
+
 @dataclass(frozen=True)
 class HostedCall:
     """A call as one Airflow task instance runs it.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +84,6 @@ def _open(context: Context, settings: Mapping[str, Any]) -> Run:
 
     resolved = resolve_settings(settings)
     return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id)
-
-
-def _map_index(context: Context) -> int:
-    index = context["ti"].map_index
-    return -1 if index is None else index
 
 
 class WdlInputsOperator(BaseOperator):
@@ -271,32 +267,27 @@ class WdlEcsTaskOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the call to its end here, or hand it to the triggerer."""
-        call, scope = self.call, None
         with airflow_errors():
+            call, scope = self._which(context)
             if self.wdl is not None:
-                call, scope = self._begin_alone(context)
-        assert call is not None
+                _begin(self._plan, self.inputs, context, self.settings, scope)
         if self.deferrable:
+            from .host import instance_of
             from .triggers import WdlEcsTaskTrigger
 
             self.defer(
-                trigger=WdlEcsTaskTrigger(**self._trigger_kwargs(call, scope)),
+                trigger=WdlEcsTaskTrigger(**self._trigger_kwargs(call, scope), instance=instance_of(context["ti"])),
                 method_name="execute_complete",
-                kwargs={"call": call, "scope": scope},
                 timeout=self.execution_timeout,
             )
         return self._run_here(context, call, scope)
 
     def _run_here(self, context: Context, call: str, scope: str | None) -> Any:
-        from .host import HostedCall, failure_of, was_skipped, xcom_of
+        from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
 
-        instance = context["ti"]
         self._running = HostedCall(
-            dag_id=instance.dag_id,
-            run_id=instance.run_id,
+            **instance_of(context["ti"]),
             call=call,
-            try_number=instance.try_number,
-            map_index=_map_index(context),
             scatter=self.scatter,
             scope=scope,
             settings=self.settings,
@@ -311,14 +302,15 @@ class WdlEcsTaskOperator(BaseOperator):
             raise AirflowSkipException(f"the condition around call {call} is false")
         return xcom_of(outcome)
 
-    def _begin_alone(self, context: Context) -> tuple[str, str]:
-        """Begin a run of one call, in a folder of this task instance's own; give the call's id and the scope."""
-        plan = self._plan()
-        map_index = _map_index(context)
-        scope = self.task_id if map_index < 0 else f"{self.task_id}[{map_index}]"
-        _begin(plan, self.inputs, context, self.settings, scope)
-        return plan.calls[0].id, scope
+    def _which(self, context: Context) -> tuple[str, str | None]:
+        """The call's id, and what tells this task instance's folder from others of the run, on its own."""
+        if self.call is not None:
+            return self.call, None
+        index = context["ti"].map_index
+        scope = self.task_id if index is None or index < 0 else f"{self.task_id}[{index}]"
+        return self._plan.calls[0].id, scope
 
+    @cached_property
     def _plan(self) -> Plan:
         if isinstance(self.wdl, Plan):
             plan = self.wdl
@@ -334,16 +326,14 @@ class WdlEcsTaskOperator(BaseOperator):
             )
         return plan
 
-    def execute_complete(
-        self, context: Context, event: str | None = None, call: str | None = None, scope: str | None = None
-    ) -> Any:
+    def execute_complete(self, context: Context, event: str | None = None) -> Any:
         """Give the outputs of a call that its trigger has ended, where Airflow still asks a worker for them.
 
         A triggerer ends the task instance by the trigger's own event. ``dag.test()`` takes that event's state as a
         payload instead, and resumes here; the run's folder has the outputs.
         """
-        call = call or self.call
-        assert call is not None
+        with airflow_errors():
+            call, scope = self._which(context)
         if event == "skipped":
             raise AirflowSkipException(f"the condition around call {call} is false")
         if event != "success":

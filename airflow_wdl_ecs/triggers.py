@@ -15,7 +15,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from .errors import WdlEcsError
-from .host import HostedCall, failure_of, was_skipped, xcom_of
+from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
 
 CLASSPATH = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
 
@@ -27,6 +27,8 @@ class WdlEcsTaskTrigger(BaseTrigger):
     :param scatter: the outermost scatter around it, if the task instance is mapped over it.
     :param scope: part of the run's folder, for an operator outside a compiled DAG.
     :param settings: the DAG's explicit overrides of the settings, as JSON.
+    :param instance: which task instance this is (``dag_id``, ``run_id``, ``try_number``, ``map_index``), where a
+        worker has deferred to the trigger. One that starts in the triggerer is told by Airflow.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class WdlEcsTaskTrigger(BaseTrigger):
         scatter: str | None = None,
         scope: str | None = None,
         settings: dict[str, Any] | None = None,
+        instance: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.call = call
         self.scatter = scatter
         self.scope = scope
         self.settings = settings or {}
+        self.instance = instance
         self.timeout_after: datetime | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -50,6 +54,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
             "scatter": self.scatter,
             "scope": self.scope,
             "settings": self.settings,
+            "instance": self.instance,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -91,13 +96,9 @@ class WdlEcsTaskTrigger(BaseTrigger):
             self.log.error("could not stop the ECS tasks of call %s: %s", self.call, error)
 
     def _hosted(self) -> HostedCall:
-        instance: Any = self.task_instance
         return HostedCall(
-            dag_id=instance.dag_id,
-            run_id=instance.run_id,
+            **(self.instance or instance_of(self.task_instance)),
             call=self.call,
-            try_number=instance.try_number,
-            map_index=instance.map_index if instance.map_index is not None else -1,
             scatter=self.scatter,
             scope=self.scope,
             settings=self.settings,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils.state import DagRunState, TaskInstanceState
 
 from airflow_wdl_ecs.dag import build_dag
@@ -51,6 +52,14 @@ task fail { command <<< echo "no such luck" >&2; exit 3 >>> output { Int never =
 
 
 def run(dag: DAG, conf: dict | None = None):
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(collect_dags=False)
+    dag.relative_fileloc = "tests.py"
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
     return dag.test(run_conf=conf or {})
 
 
@@ -59,10 +68,7 @@ def states(dag_run) -> dict[str, str]:
 
 
 def xcom(dag_run, task_id: str):
-    from airflow.models.xcom import XComModel
-
-    (row,) = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, key="return_value")
-    return XComModel.deserialize_value(row)
+    return dag_run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
 
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["in the triggerer", "on a worker"])
@@ -78,7 +84,9 @@ def test_a_workflow_runs_from_its_inputs_to_its_outputs(airflow_on_embedded_aws,
 def test_the_inputs_task_refuses_wrong_inputs_before_anything_runs(airflow_on_embedded_aws):
     before = airflow_on_embedded_aws.calls().get("ecs:RunTask", 0)
     dag = build_dag(compile_wdl(CHAIN), dag_id="refused")
-    dag_run = run(dag, {"name": "Ada", "loud": "very", "chain.nonsense": 1})
+    with pytest.raises(ParamValidationError, match="loud"):
+        run(dag, {"name": "Ada", "loud": "very"})
+    dag_run = run(dag, {"name": "Ada", "chain.nonsense": 1})
     assert states(dag_run)["inputs"] == TaskInstanceState.FAILED
     assert states(dag_run)["greet"] == TaskInstanceState.UPSTREAM_FAILED
     assert airflow_on_embedded_aws.calls().get("ecs:RunTask", 0) == before
