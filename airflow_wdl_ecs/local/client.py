@@ -86,6 +86,8 @@ class Client:
         return found
 
     def _lost(self) -> ServiceLostError:
+        if not is_supervised(self.home):
+            return ServiceLostError(*_not_started(self.home).args, hint=f"its logs are in {self.home.logs}")
         return ServiceLostError("lost the connection to the embedded Airflow", hint=f"its logs are in {self.home.logs}")
 
 
@@ -180,12 +182,19 @@ def _start(home: AirflowHome) -> Client:
         if process is None and not is_supervised(home):
             process = _spawn(home)
         if process is not None and process.poll() is not None:
-            raise ServiceError("the embedded Airflow did not start", hint=f"see {home.log('service')}")
+            raise _not_started(home)
         if time.monotonic() > deadline:
             raise ServiceError(
                 f"the embedded Airflow did not start within {START_LIMIT:g} s", hint=f"see {home.log('service')}"
             )
         time.sleep(0.02)
+
+
+def _not_started(home: AirflowHome) -> ServiceError:
+    log = home.log("service")
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    said = f": {lines[-1]}" if lines else ""
+    return ServiceError(f"the embedded Airflow did not start{said}", hint=f"see {log}")
 
 
 def _spawn(home: AirflowHome) -> subprocess.Popen[bytes]:

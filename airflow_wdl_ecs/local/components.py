@@ -36,8 +36,6 @@ BUNDLE = "dags-folder"
 
 def import_airflow() -> None:
     """Import what the components need, once, in the process that they are forked from."""
-    import contextlib
-
     import airflow.api_fastapi.app
     import airflow.api_fastapi.execution_api.app
     import airflow.cli.cli_parser
@@ -51,8 +49,7 @@ def import_airflow() -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    with contextlib.suppress(ImportError):
-        # What every DAG file, worker and trigger would import.
+    # What every DAG file, worker and trigger would import.
     from .. import dag, lifecycle, run, scatter, triggers  # noqa: F401
     from ..wdl import inputs, task_evaluation, workflow_evaluation  # noqa: F401
 
@@ -214,6 +211,18 @@ def aws_environment(home: AirflowHome) -> dict[str, str]:
     }
     variables = {f"AIRFLOW__WDL_ECS__{name.upper()}": value for name, value in settings.items()}
     return {**variables, "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}
+
+
+def prepare_clients() -> None:
+    """Make the AWS clients that workers and triggers use, once, in the process that the components are forked from.
+
+    Nothing is sent, so no connection is shared between processes.
+    """
+    from ..host import airflow_clients, resolve_settings
+
+    client = airflow_clients(resolve_settings())
+    for service in ("s3", "ecs"):
+        client(service)
 
 
 def await_aws(home: AirflowHome) -> Endpoint:

@@ -124,6 +124,7 @@ class Service:
         self._add("api-server", components.run_api_server)
         components.prepare_execution_api()
         os.environ.update(components.aws_environment(home))
+        components.prepare_clients()
         self._add("control", lambda: components.run_control(home, listener, token, self.idle), keeping=listener)
         self._add("execution-api", lambda: components.run_execution_api(execution), keeping=execution)
         self._add("scheduler", lambda: components.run_scheduler(home))
