@@ -63,6 +63,8 @@ class AgentTask:
     """A task in the agent. ``state`` is replaced, never changed, and may be read from any thread.
 
     :param cpu: CPU units, :param memory: MiB that it takes of the budget.
+    :param pull_failures: container -> why its image cannot be had.
+    :ivar history: every state that the task has had.
     """
 
     id: str
@@ -72,12 +74,25 @@ class AgentTask:
     memory: int
     plans: Mapping[str, ContainerPlan]
     state: TaskState
+    pull_failures: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, ContainerRules] = field(init=False)
     running: dict[str, Process] = field(default_factory=dict)
     signalled: set[str] = field(default_factory=set)
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
+    history: list[tuple[float, TaskState]] = field(default_factory=list)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "state" and "history" in self.__dict__:
+            assert isinstance(value, TaskState)
+            self.history.append((time.time(), value))
+
+    def state_at(self, moment: float) -> TaskState:
+        """The state that the task had at a time (seconds since the epoch); its first one before that."""
+        return next((state for at, state in reversed(self.history) if at <= moment), self.history[0][1])
 
     def __post_init__(self) -> None:
+        self.history.append((self.state.created_at, self.state))
         self.rules = {name: plan.rules for name, plan in self.plans.items()}
 
 
@@ -121,9 +136,17 @@ class Agent:
         """Ask a task to stop; does not wait. Of several reasons the first counts."""
         self._loop.call_soon_threadsafe(self._stop, task, stop)
 
-    def kill(self, task: AgentTask, stop: Stop, exits: Mapping[str, ContainerState]) -> None:
-        """End a task at once, as a lost host does; ``exits`` is what its containers then say."""
-        self._loop.call_soon_threadsafe(self._kill, task, stop, exits)
+    def lose(self, task: AgentTask, stop: Stop) -> None:
+        """End a task at once, as the loss of its host does: nobody learns how its containers ended."""
+        self._loop.call_soon_threadsafe(self._lose, task, stop)
+
+    def kill_container(self, task: AgentTask, name: str, reason: str) -> None:
+        """Kill a container as soon as it runs, for a reason that it will show."""
+        self._loop.call_soon_threadsafe(self._kill_container, task, name, reason)
+
+    def later(self, delay: float, action: Callable[[], None]) -> None:
+        """Call one of these methods after ``delay`` seconds."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, delay, action)
 
     def counts(self) -> tuple[int, int]:
         """How many tasks run, and how many wait for room."""
@@ -160,6 +183,8 @@ class Agent:
             self._active[task.id] = task
             now = time.time()
             task.state = replace(task.state, admitted=True, pull_started_at=now, pull_stopped_at=now)
+            for name, reason in task.pull_failures.items():
+                self._ended(task, name, ContainerState("STOPPED", None, reason))
             self._step(task)
         if not self._queue and not self._active:
             self._idle.set()
@@ -209,7 +234,7 @@ class Agent:
         except ContainerStartError as error:
             self._ended(task, name, ContainerState("STOPPED", error.exit_code, error.reason))
             return
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in an argument or a variable
             self._ended(task, name, ContainerState("STOPPED", None, f"CannotCreateContainerError: {error}"))
             return
         task.running[name] = process
@@ -269,19 +294,25 @@ class Agent:
         if process is not None:
             self.way.send(task.plans[name].spec, process.pid, process.read_info(), number)
 
-    def _kill(self, task: AgentTask, stop: Stop, exits: Mapping[str, ContainerState]) -> None:
+    def _lose(self, task: AgentTask, stop: Stop) -> None:
         if task.state.finished:
             return
-        with contextlib.suppress(ValueError):
-            self._queue.remove(task)
-        task.state = replace(task.state, stop=stop, stopping_at=task.state.stopping_at or time.time())
-        for name, state in exits.items():
-            before = task.state.containers[name]
-            if before.status == "RUNNING":
-                self._ended(task, name, replace(state, started_at=before.started_at))
+        self._stop(task, stop)
+        for name, state in task.state.containers.items():
+            if state.status == "RUNNING":
+                self._ended(task, name, replace(state, status="STOPPED"))
         for name in list(task.running):
             self._send(task, name, signal.SIGKILL)
-        self._step(task)
+
+    def _kill_container(self, task: AgentTask, name: str, reason: str) -> None:
+        state = task.state.containers.get(name)
+        if state is None or state.status == "STOPPED":
+            return
+        if name not in task.running:
+            self._later(task, 0.05, lambda: self._kill_container(task, name, reason))
+            return
+        task.state = task.state.with_container(name, replace(state, reason=reason))
+        self._send(task, name, signal.SIGKILL)
 
     def _kill_all(self) -> None:
         for task in list(self._active.values()):

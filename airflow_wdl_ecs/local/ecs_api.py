@@ -30,6 +30,7 @@ from .ecs_tasks import (
     require_commands,
     size_of,
 )
+from .faults import FaultDesk, TaskFault
 from .task_state import ContainerState, Stop, TaskState, last_status
 from .validation import (
     ApiError,
@@ -48,11 +49,13 @@ class EcsApi:
     """Tasks and the operations on them.
 
     :param folder: where each task has its own folder while it runs.
+    :param faults: what goes wrong on purpose.
     :param forget_after: seconds for which a stopped task can be described.
     """
 
-    def __init__(self, agent: Agent, folder: Path, forget_after: float = 3600.0) -> None:
+    def __init__(self, agent: Agent, folder: Path, faults: FaultDesk, forget_after: float = 3600.0) -> None:
         self._agent = agent
+        self._faults = faults
         self._folder = folder
         self._forget_after = forget_after
         self._lock = threading.Lock()
@@ -122,7 +125,8 @@ class EcsApi:
 
     def _all(self) -> list[EcsTask]:
         """Every task that is not forgotten yet, oldest first."""
-        horizon = time.time() - self._forget_after
+        forget_after = self._faults.now.forget_after
+        horizon = time.time() - (self._forget_after if forget_after is None else forget_after)
         with self._lock:
             for task in list(self._tasks.values()):
                 if task.state.stopped_at is not None and task.state.stopped_at <= horizon:
@@ -151,12 +155,17 @@ class EcsApi:
                         resourceIds=[task.arn for task in tasks],
                     )
                 return {"tasks": [describe(task, include_tags=True) for task in tasks], "failures": []}
+            failure = self._faults.take_run_task_failure()
+            if failure is not None:
+                return {"tasks": [], "failures": [{"arn": cluster_arn, "reason": failure}]}
             tasks = [self._new_task(request, definition, placement) for _ in range(request.get("count", 1))]
             self._tasks.update({task.id: task for task in tasks})
             if token:
                 self._tokens[cluster_arn, token] = (digest, tasks)
             answer = [describe(task, include_tags=True) for task in tasks]
         for task in tasks:
+            for fault in self._faults.take_task_faults():
+                self._apply(fault, task)
             self._agent.submit(task.agent_task)
         return {"tasks": answer, "failures": []}
 
@@ -188,6 +197,34 @@ class EcsApi:
             tags=list(request.get("tags") or []),
         )
 
+    def apply(self, fault: TaskFault) -> None:
+        """Let something happen to a task that runs. :raises ApiError: if there is no such task."""
+        task = self._tasks.get((fault.task or "").rsplit("/", 1)[-1])
+        if task is None:
+            raise invalid("The referenced task was not found.")
+        self._apply(fault, task)
+
+    def _apply(self, fault: TaskFault, task: EcsTask) -> None:
+        agent, agent_task = self._agent, task.agent_task
+        if fault.kind == "spot":
+            spot = Stop("SpotInterruption", "Your Spot Task was interrupted.")
+            agent.later(fault.after, lambda: agent.stop(agent_task, spot))
+        elif fault.kind == "host":
+            host = Stop("TerminationNotice", "Host EC2 (instance i-0123456789abcdef0) terminated.")
+            agent.later(fault.after, lambda: agent.lose(agent_task, host))
+        elif fault.kind == "out_of_memory":
+            reason = "OutOfMemoryError: Container killed due to memory usage"
+            agent.later(fault.after, lambda: agent.kill_container(agent_task, fault.container or "command", reason))
+        else:
+            agent_task.pull_failures = {
+                name: f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {plan.spec.image}"
+                for name, plan in agent_task.plans.items()
+                if fault.container in (None, name)
+            }
+
+    def _hidden(self, task: EcsTask) -> bool:
+        return time.time() - task.state.created_at < self._faults.now.missing_for
+
     def _find(self, name: str, cluster_arn: str) -> EcsTask | None:
         task = self._tasks.get(name.rsplit("/", 1)[-1])
         return task if task is not None and task.placement.cluster_arn == cluster_arn else None
@@ -204,10 +241,10 @@ class EcsApi:
         include_tags = "TAGS" in (request.get("include") or [])
         for name in dict.fromkeys(names):
             task = self._find(name, cluster_arn)
-            if task is None:
+            if task is None or self._hidden(task):
                 failures.append({"arn": _as_arn(name, cluster_arn), "reason": "MISSING"})
             else:
-                found.append(describe(task, include_tags))
+                found.append(describe(task, include_tags, self._faults.now.stale_for))
         return {"tasks": found, "failures": failures}
 
     def _list_tasks(self, request: Json, region: str) -> Json:
@@ -227,6 +264,7 @@ class EcsApi:
             task
             for task in self._all()
             if task.sequence >= after
+            and not self._hidden(task)
             and task.placement.cluster_arn == cluster_arn
             and task.desired_status == wanted
             and request.get("family") in (None, task.definition.family)

@@ -6,6 +6,7 @@ Pure but for names: nothing here stores a task or talks to the agent.
 from __future__ import annotations
 
 import copy
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -175,9 +176,9 @@ def require_commands(plans: Mapping[str, ContainerPlan]) -> None:
             raise client_error(f"Container '{name}' has neither entryPoint nor command, and images are not run here.")
 
 
-def describe(task: EcsTask, include_tags: bool) -> dict[str, Any]:
-    """One task as in the answers of RunTask, DescribeTasks and StopTask."""
-    state = task.state
+def describe(task: EcsTask, include_tags: bool, age: float = 0.0) -> dict[str, Any]:
+    """One task as in the answers of RunTask, DescribeTasks and StopTask; as it was ``age`` seconds ago."""
+    state = task.agent_task.state_at(time.time() - age) if age else task.state
     cpu, memory = size_of(task.request, task.definition)
     overrides = copy.deepcopy(dict(task.request.get("overrides") or {}))
     named = {override["name"] for override in overrides.get("containerOverrides") or []}
@@ -193,9 +194,9 @@ def describe(task: EcsTask, include_tags: bool) -> dict[str, Any]:
         "group": task.request.get("group") or f"family:{task.definition.family}",
         "startedBy": task.request.get("startedBy"),
         "overrides": overrides,
-        "containers": [_describe_container(task, name) for name in task.agent_task.plans],
+        "containers": [_describe_container(task, state, name) for name in task.agent_task.plans],
         "lastStatus": last_status(state),
-        "desiredStatus": task.desired_status,
+        "desiredStatus": "RUNNING" if state.stop is None else "STOPPED",
         "cpu": str(cpu),
         "memory": str(memory),
         "ephemeralStorage": _ephemeral_storage(task),
@@ -204,7 +205,7 @@ def describe(task: EcsTask, include_tags: bool) -> dict[str, Any]:
         "platformVersion": "1.4.0" if task.placement.fargate else None,
         "platformFamily": "Linux" if task.placement.fargate else None,
         "availabilityZone": f"{task.placement.region}a",
-        "attachments": _attachments(task),
+        "attachments": _attachments(task, state),
         "attributes": [{"name": "ecs.cpu-architecture", "value": "x86_64"}],
         "connectivity": "CONNECTED" if state.admitted else None,
         "connectivityAt": state.pull_started_at,
@@ -225,8 +226,8 @@ def describe(task: EcsTask, include_tags: bool) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _describe_container(task: EcsTask, name: str) -> dict[str, Any]:
-    plan, state = task.agent_task.plans[name], task.state.containers[name]
+def _describe_container(task: EcsTask, task_state: TaskState, name: str) -> dict[str, Any]:
+    plan, state = task.agent_task.plans[name], task_state.containers[name]
     fields: dict[str, Any] = {
         "containerArn": f"{task.arn.replace(':task/', ':container/')}/{uuid.uuid5(uuid.NAMESPACE_URL, plan.spec.id)}",
         "taskArn": task.arn,
@@ -251,15 +252,15 @@ def _ephemeral_storage(task: EcsTask) -> dict[str, Any] | None:
     return override or task.definition.ephemeral_storage or default
 
 
-def _attachments(task: EcsTask) -> list[dict[str, Any]]:
+def _attachments(task: EcsTask, state: TaskState) -> list[dict[str, Any]]:
     if task.placement.subnet is None:
         return []
-    status = "ATTACHED" if task.state.admitted and not task.state.finished else "PRECREATED"
+    status = "ATTACHED" if state.admitted else "PRECREATED"
     return [
         {
             "id": task.attachment_id,
             "type": "ElasticNetworkInterface",
-            "status": "DELETED" if task.state.finished else status,
+            "status": "DELETED" if state.finished else status,
             "details": [{"name": "subnetId", "value": task.placement.subnet}],
         }
     ]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -61,27 +62,35 @@ class Endpoint:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def get(self, path: str, timeout: float = 5.0) -> bytes:
-        """What the server answers to a GET of its own interface, such as ``/_wdl/stats``. :raises OSError: if it does
-        not.
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None, timeout: float = 15.0) -> bytes:
+        """What the server answers on its own interface, such as ``/_wdl/stats``.
+
+        :raises OSError: if it does not answer, or not with success.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request("GET", path, headers={"X-Wdl-Access-Key": self.access_key})
+            connection.request(method, path, body, headers={"X-Wdl-Access-Key": self.access_key})
             response = connection.getresponse()
-            body = response.read()
+            answer = response.read()
         except http.client.HTTPException as error:
             raise OSError(str(error)) from error
         finally:
             connection.close()
         if response.status != 200:
-            raise OSError(f"{path}: HTTP {response.status}")
-        return body
+            raise OSError(f"{path}: HTTP {response.status}: {answer.decode(errors='replace')}")
+        return answer
 
     def calls(self) -> dict[str, int]:
         """How often each operation was called since the start, such as ``{"ecs:DescribeTasks": 7, "s3:GET": 3}``."""
-        counts: dict[str, int] = json.loads(self.get("/_wdl/stats"))["calls"]
+        counts: dict[str, int] = json.loads(self.ask("/_wdl/stats"))["calls"]
         return counts
+
+    def set_faults(self, **faults: Any) -> None:
+        """Replace what goes wrong on purpose (see `faults.Faults`); without arguments nothing does any more.
+
+        :raises OSError: if there is no such fault, or no such task.
+        """
+        self.ask("/_wdl/faults", "PUT", json.dumps(faults).encode())
 
 
 def write_endpoint(state: Path, endpoint: Endpoint) -> None:
@@ -97,7 +106,7 @@ def read_endpoint(state: Path) -> Endpoint | None:
     """The embedded AWS of a state folder, if it runs and answers; else None."""
     try:
         endpoint = Endpoint(**json.loads((state / FILE).read_text()))
-        if psutil.pid_exists(endpoint.pid) and json.loads(endpoint.get("/_wdl/nonce"))["nonce"] == endpoint.nonce:
+        if psutil.pid_exists(endpoint.pid) and json.loads(endpoint.ask("/_wdl/nonce"))["nonce"] == endpoint.nonce:
             return endpoint
     except (OSError, ValueError, TypeError, KeyError):
         pass
@@ -112,7 +121,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def start_server(
-    state: Path, *, port: int = 0, containers: str | None = None, options: tuple[str, ...] = (), timeout: float = 60.0
+    state: Path, *, port: int = 0, containers: str | None = None, options: tuple[str, ...] = (), timeout: float = 120.0
 ) -> Endpoint:
     """The embedded AWS of a state folder: the one that runs, or a new one that outlives this process.
 

@@ -12,12 +12,16 @@ import io
 import json
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
+
 from .ecs_api import EcsApi
+from .faults import FaultDesk
 from .object_reads import is_plain, read_object
 from .s3_state import ObjectFolder
 from .validation import ApiError
@@ -29,7 +33,14 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 ECS_TARGET = "AmazonEC2ContainerServiceV20141113."
 KEY_HEADER = "HTTP_X_WDL_ACCESS_KEY"
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/aws4_request")
-_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    500: "Internal Server Error",
+    503: "Slow Down",
+}
 
 
 class Front:
@@ -39,14 +50,25 @@ class Front:
     :param nonce: what ``/_wdl/nonce`` answers, so that a client knows which server it talks to.
     """
 
-    def __init__(self, moto: Application, api: EcsApi, objects: ObjectFolder, access_key: str, nonce: str) -> None:
+    def __init__(
+        self,
+        moto: Application,
+        api: EcsApi,
+        objects: ObjectFolder,
+        faults: FaultDesk,
+        *,
+        access_key: str,
+        nonce: str,
+    ) -> None:
         self._moto = moto
         self._api = api
         self._objects = objects
+        self._faults = faults
         self._access_key = access_key
         self._nonce = nonce
         self._hosts: frozenset[str] = frozenset()
         self._ecs_lock = threading.Lock()
+        self._count_lock = threading.Lock()
         self.calls: Counter[str] = Counter()
 
     def listen(self, port: int) -> None:
@@ -63,16 +85,26 @@ class Front:
             return _error(start_response, ApiError("UnrecognizedClientException", "The access key is not valid.", 403))
         if path.startswith("/_wdl/"):
             return self._own(path, environ, start_response)
+        return self._aws(path, service, region, environ, start_response)
+
+    def _aws(
+        self, path: str, service: str, region: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        method = environ.get("REQUEST_METHOD", "")
+        operation = f"{service}:{target.rpartition('.')[2] or method}"
+        with self._count_lock:
+            self.calls[operation] += 1
+        time.sleep(self._faults.latency(operation))
+        if self._faults.throttled(operation):
+            return _throttled(service, start_response)
         if path.startswith("/moto-api"):
             return _text(start_response, 404, "Not here.")
-        target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target.startswith(ECS_TARGET):
             return self._ecs(target.removeprefix(ECS_TARGET), region, environ, start_response)
-        method = environ.get("REQUEST_METHOD", "")
-        self.calls[f"{service}:{target.rpartition('.')[2] or method}"] += 1
-        return (
-            self._s3(method, path, environ, start_response) if service == "s3" else self._moto(environ, start_response)
-        )
+        if service == "s3":
+            return self._s3(method, path, environ, start_response)
+        return self._moto(environ, start_response)
 
     def _s3(self, method: str, path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         bucket, _, name = path.lstrip("/").encode("latin-1").decode("utf-8", "replace").partition("/")
@@ -88,7 +120,6 @@ class Front:
         return answered
 
     def _ecs(self, operation: str, region: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        self.calls[f"ecs:{operation}"] += 1
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
             answer = self._api.answer(operation, json.loads(body or b"{}"), region)
@@ -105,7 +136,23 @@ class Front:
             return _json(start_response, 200, {"nonce": self._nonce})
         if path == "/_wdl/stats":
             return _json(start_response, 200, {"calls": dict(self.calls)})
+        if path == "/_wdl/faults":
+            return self._set_faults(environ, start_response)
         return _text(start_response, 404, "Not here.")
+
+    def _set_faults(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ.get("REQUEST_METHOD")
+        try:
+            if method == "PUT":
+                faults = self._faults.set(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+                for fault in faults.tasks:
+                    if fault.task is not None:
+                        self._api.apply(fault)
+            elif method == "DELETE":
+                self._faults.set(b"{}")
+        except (msgspec.DecodeError, ApiError) as error:
+            return _text(start_response, 400, str(error))
+        return _send(start_response, 200, "application/json", msgspec.json.encode(self._faults.now))
 
 
 def _credential(environ: Environ) -> tuple[str, str, str]:
@@ -121,6 +168,13 @@ def _credential(environ: Environ) -> tuple[str, str, str]:
             return query["AWSAccessKeyId"][0], "", "s3"
         match = _CREDENTIAL.search(f"Credential={query.get('X-Amz-Credential', [''])[0]}")
     return (match.group(1), match.group(2), match.group(3)) if match else ("", "", "")
+
+
+def _throttled(service: str, start_response: StartResponse) -> list[bytes]:
+    if service == "s3":
+        text = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+        return _send(start_response, 503, "application/xml", text.encode())
+    return _error(start_response, ApiError("ThrottlingException", "Rate exceeded"))
 
 
 def _json(start_response: StartResponse, status: int, value: Any) -> list[bytes]:

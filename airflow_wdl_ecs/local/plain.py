@@ -100,7 +100,7 @@ def empty_folder(root: Path) -> None:
     entries = list(root.iterdir()) if root.is_dir() else []
     if not entries:
         return
-    aside = Path(tempfile.mkdtemp(dir=root.parent, prefix=".trash-"))
+    aside = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".trash-{root.name}-"))
     for entry in entries:
         with contextlib.suppress(OSError):
             entry.rename(aside / entry.name)

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import signal
 import string
 import sys
@@ -33,6 +34,7 @@ from .agent import Agent, Budget
 from .containers import ContainerWayError
 from .ecs_api import EcsApi
 from .endpoint import FILE, Endpoint, write_endpoint
+from .faults import FaultDesk
 from .front import Front
 from .probe import CHOICES, choose_way
 from .process_records import ProcessRecords
@@ -83,6 +85,16 @@ def container_root(state: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"wdl-{os.getuid()}-{digest}"
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder for this user alone. :raises SystemExit: if somebody else has made it, which matters in
+    ``/tmp``.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        sys.exit(f"{folder} belongs to somebody else; choose another --state.")
+    folder.chmod(0o700)
+
+
 def access_keys(state: Path) -> tuple[str, str]:
     """This install's access key and secret key, made at the first start and readable by this user alone."""
     path = state / "keys.json"
@@ -119,11 +131,12 @@ def serve(options: argparse.Namespace) -> None:
     adopt_orphans()
     records = ProcessRecords(state / "processes")
     way = choose_way(options.containers, state, container_root(state))
-    Path(container_root(state)).mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(container_root(state))
     swept = records.sweep() + kill_marked(STATE_MARK, str(state)) + way.sweep()
     if swept:
         log.warning("Ended %s processes that an earlier server had left behind", swept)
     way.clean_idle()
+    shutil.rmtree(state / "tasks", ignore_errors=True)
 
     access_key, secret_key = access_keys(state)
     objects = ObjectFolder(state / "s3")
@@ -136,9 +149,12 @@ def serve(options: argparse.Namespace) -> None:
     )
     environment: dict[str, str] = {}
     agent = Agent(way, budget, environment, records)
-    api = EcsApi(agent, state / "tasks", options.forget_after)
+    faults = FaultDesk()
+    api = EcsApi(agent, state / "tasks", faults, options.forget_after)
     nonce = secrets.token_hex(16)
-    front = Front(DomainDispatcherApplication(create_backend_app), api, objects, access_key, nonce)
+    front = Front(
+        DomainDispatcherApplication(create_backend_app), api, objects, faults, access_key=access_key, nonce=nonce
+    )
     server = make_server("127.0.0.1", options.port, front, threaded=True, request_handler=QuietHandler)
     server.daemon_threads = True  # type: ignore[attr-defined]
     front.listen(server.server_port)
