@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import WDL
 
 from ..errors import EvaluationError, Position, WdlEcsError
-from .values import ValueMismatch
 
 Locate = Callable[[WDL.SourcePosition], Position]
 """From a position in a slice to the position in the user's source."""
@@ -46,7 +45,7 @@ def evaluating(
         ) from error
     except WdlEcsError:
         raise
-    except (WDL.Error.RuntimeError, ValueMismatch, FileNotFoundError, ValueError, RecursionError) as error:
+    except (WDL.Error.RuntimeError, FileNotFoundError, ValueError, TypeError, AssertionError, RecursionError) as error:
         not_ours_to_place = foreign(error)
         if not_ours_to_place is not None:
             raise not_ours_to_place from None

@@ -15,6 +15,11 @@ from ..errors import EvaluationError
 from ..task import Files, StageIn, TaskResult
 
 
+def leaves_work(pattern: str) -> bool:
+    """Whether a pattern of ``glob()`` can match outside the work directory."""
+    return pattern.startswith(("/", "~")) or ".." in pattern.split("/")
+
+
 class TaskLocations:
     """The files that a task's inputs, declarations and command may name (see `stdlib.Locations`).
 
@@ -177,7 +182,12 @@ class OutputLocations:
         return f"{text} ({'; '.join(why)})" if why else text
 
     def expand(self, pattern: str) -> list[str]:
-        """The files that a pattern of ``glob()`` matched, as container paths, in bash's order."""
+        """The files that a pattern of ``glob()`` matched, as container paths, in bash's order.
+
+        :raises EvaluationError: for a pattern that leaves the work directory.
+        """
+        if leaves_work(pattern):
+            raise EvaluationError(f"the pattern {pattern!r} is outside the task's work directory")
         matched = self.result.globs.get(pattern)
         if matched is None:
             # The pattern came out of a file, so bash was not asked; everything is kept, and the names decide.

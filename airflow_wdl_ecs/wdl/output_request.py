@@ -17,7 +17,7 @@ import WDL
 
 from ..task import OutputRequest
 from .failures import foreign
-from .localization import TaskLocations
+from .localization import TaskLocations, leaves_work
 
 _READS = ("read_", "size")
 _PASS_ON = (
@@ -151,7 +151,7 @@ class _Analysis:
         value = self._known(pattern, WDL.Type.String())
         if value is None:
             self.everything = True
-        else:
+        elif not leaves_work(value.value):
             self.globs[value.value] = None
 
 

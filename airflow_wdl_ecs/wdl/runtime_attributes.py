@@ -3,6 +3,8 @@
 Attributes are merged in this order, the later over the earlier: hints, the ``requirements`` or ``runtime`` section,
 the run's overrides. An attribute keeps the name that it is written with; an override also replaces the attribute's
 other name (``docker`` is ``container``, ``maxRetries`` is ``max_retries``, ``returnCodes`` is ``return_codes``).
+The hints ``gpu``, ``fpga`` and ``disks`` only describe the requirements of these names and are left out, but for a
+number of GPUs, which is ``gpuCount`` where the requirement asks for any.
 
 What an attribute means to ECS is decided elsewhere.
 """
@@ -25,6 +27,18 @@ _OTHER_NAME = {
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*")
 _DEFAULT_MEMORY = 2 * 1024**3
 _DEFAULT_DISK = 1024**3
+
+
+def merged(
+    hints: Mapping[str, JSON], requirements: Mapping[str, JSON], overrides: Mapping[str, JSON]
+) -> dict[str, JSON]:
+    """The attributes as one mapping; see the module's text."""
+    kept = {name: value for name, value in hints.items() if name not in ("gpu", "fpga", "disks")}
+    found = {**kept, **requirements, **overrides}
+    count = hints.get("gpu")
+    if found.get("gpu") is True and isinstance(count, int) and count is not True:
+        found.setdefault("gpuCount", count)
+    return found
 
 
 def is_overridden(name: str, overrides: Mapping[str, JSON]) -> bool:

@@ -21,7 +21,7 @@ from .failures import evaluating
 from .hints import hint_expressions
 from .localization import OutputLocations, TaskLocations
 from .output_request import output_request
-from .runtime_attributes import images, is_overridden, task_variable
+from .runtime_attributes import images, is_overridden, merged, task_variable
 from .slices import parse_task, position_in_task
 from .stdlib import Library, OutputLibrary
 from .values import JSON, admits, from_json, to_json
@@ -215,13 +215,17 @@ class TaskEvaluation:
         return path if self._locations.existing_input(path, directory=directory) is not None else None
 
     def _evaluate_runtime(self, overrides: Mapping[str, JSON]) -> dict[str, JSON]:
-        found: dict[str, JSON] = {}
         hints = {} if self.task.wdl_version in _BEFORE_1_2 else hint_expressions(self.task)
-        for name, expr in {**hints, **self._tree.runtime}.items():
-            if not is_overridden(name, overrides):
-                with self._evaluating(f"runtime {name}", expr):
-                    found[name] = to_json(expr.eval(self._env, self._library))
-        return {**found, **overrides}
+
+        def evaluated(attributes: Mapping[str, WDL.Expr.Base]) -> dict[str, JSON]:
+            found: dict[str, JSON] = {}
+            for name, expr in attributes.items():
+                if not is_overridden(name, overrides):
+                    with self._evaluating(f"runtime {name}", expr):
+                        found[name] = to_json(expr.eval(self._env, self._library))
+            return found
+
+        return merged(evaluated(hints), evaluated(self._tree.runtime), overrides)
 
     def _env_with_task(self, return_code: int | None) -> WDL.Env.Bindings[WDL.Value.Base]:
         """The environment with WDL 1.2's ``task`` variable; ``return_code`` is known only after the command."""

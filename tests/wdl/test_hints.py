@@ -18,7 +18,7 @@ BODY = """  input { Int n = 3  File? f }
     preemptible: n + 1, max_memory: "~{n} GB"
     cpu: 99
     inputs: input { f: hints { localization_optional: true } }  # hint: not this
-    gpu: { "a": [1, 2] }
+    custom: { "a": [1, 2] }
   }
   output { String o = s }"""
 
@@ -29,7 +29,7 @@ def test_they_are_found_among_what_looks_like_them():
         "preemptible": "Int",
         "max_memory": "String",
         "cpu": "Int",
-        "gpu": "Map[String,Array[Int]+]",
+        "custom": "Map[String,Array[Int]+]",
     }
 
 
@@ -38,9 +38,15 @@ def test_a_requirement_wins_over_a_hint_and_an_override_over_both():
         "preemptible": 4,
         "max_memory": "3 GB",
         "cpu": 3,
-        "gpu": {"a": [1, 2]},
+        "custom": {"a": [1, 2]},
     }
     assert evaluation(BODY, version="1.2", runtime_overrides={"cpu": 8, "preemptible": 0}).runtime["preemptible"] == 0
+
+
+def test_a_hint_that_describes_a_requirement_is_none():
+    text = "command <<<>>> requirements {{ {} }} hints {{ gpu: 4  disks: 'SSD'  fpga: 1 }}"
+    assert evaluation(text.format("gpu: true"), version="1.2").runtime == {"gpu": True, "gpuCount": 4}
+    assert evaluation(text.format("gpu: false"), version="1.2").runtime == {"gpu": False}
 
 
 def test_an_error_in_a_hint_has_its_position():

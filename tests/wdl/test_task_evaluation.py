@@ -422,6 +422,13 @@ class TestOutputs:
         with pytest.raises(EvaluationError, match="outside the task's work directory"):
             outputs_of(f'File{optional} o = "{path}"', finished())
 
+    @pytest.mark.parametrize("pattern", ["/etc/*", "../*", "d/../../*", "~/*"])
+    def test_a_pattern_outside_is_neither_asked_nor_matched(self, pattern):
+        text = f'Array[File] o = glob("{pattern}")'
+        assert request_of(text) == OutputRequest()
+        with pytest.raises(EvaluationError, match="outside the task's work directory"):
+            outputs_of(text, finished("x", globs={pattern: ("x",)}))
+
     def test_no_output_reads_outside(self):
         with pytest.raises(EvaluationError, match="outside the task's work directory"):
             outputs_of('String o = read_string("/etc/passwd")', finished())
