@@ -8,6 +8,7 @@ every problem with its position. This module must not know what a Plan is.
 from __future__ import annotations
 
 import re
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -279,6 +280,8 @@ def _resolve(uri: str, importer: str, importer_name: str) -> tuple[str, str]:
 def _reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}"
     below = getattr(error, "reason", None)  # of a URLError
     return _reason(below) if isinstance(below, OSError) else str(error.strerror or below or error)
 

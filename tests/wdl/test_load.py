@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import zipfile
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,17 @@ def test_the_excerpt_of_a_long_line_is_what_is_around_the_place() -> None:
     line, caret = caught.value.problems[0].excerpt.split("\n")
     assert len(line) == 160
     assert line[caret.index("^") :].startswith("unknown")
+
+
+def test_a_url_that_does_not_answer_says_so() -> None:
+    def read(location: str) -> str:
+        if location.endswith("gone.wdl"):
+            raise urllib.error.HTTPError(location, 404, "Not Found", Message(), None)
+        raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+
+    with pytest.raises(AuthorError) as caught:
+        load('version 1.1\nimport "http://h/gone.wdl" as a\nimport "http://h/down.wdl" as b\n', read=read)
+    assert [each.message for each in caught.value.problems] == [
+        "cannot import http://h/gone.wdl: HTTP 404 Not Found",
+        "cannot import http://h/down.wdl: Connection refused",
+    ]
