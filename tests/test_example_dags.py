@@ -1,0 +1,54 @@
+"""Every file of ``dags/``: it loads in a plain Airflow, it is light, and its plan is that of its WDL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_wdl_ecs.plan import load_plan
+from airflow_wdl_ecs.wdl.lower import compile_wdl
+
+DAGS = Path(__file__).parent.parent / "dags"
+FILES = sorted(DAGS.glob("*.py"))
+PLANS = sorted(DAGS.glob("*.plan.json"))
+
+HEAVY = ("WDL", "boto3", "botocore", "aiobotocore", "moto", "airflow_wdl_ecs.lifecycle", "airflow_wdl_ecs.local")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_it_loads_and_survives_serialisation(path):
+    bag = DagBag(dag_folder=path, collect_dags=False)
+    bag.process_file(str(path))
+    assert not bag.import_errors
+    (dag,) = bag.dags.values()
+    again = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert sorted(again.task_ids) == sorted(dag.task_ids)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_it_imports_nothing_heavy(path):
+    code = (
+        "import runpy, sys\nfrom airflow.sdk import DAG\nbefore = set(sys.modules)\n"
+        f"runpy.run_path({str(path)!r})\nprint(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    loaded = done.stdout.split()
+    assert "airflow_wdl_ecs.operators" in loaded
+    assert [name for name in loaded if name.startswith(HEAVY)] == []
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.name)
+def test_its_plan_is_that_of_its_source(path):
+    source = DAGS / "wdl" / f"{path.name.removesuffix('.plan.json')}.wdl"
+    fresh, kept = compile_wdl(source), load_plan(path)
+    assert [call.id for call in kept.calls] == [call.id for call in fresh.calls]
+    assert kept.source == fresh.source, f"generate it again: airflow-wdl-ecs generate {source.name} -o dags/"
+    assert kept.tasks == {
+        key: task.__class__(**{**vars(task), "position": kept.tasks[key].position}) for key, task in fresh.tasks.items()
+    }
