@@ -22,6 +22,7 @@ import msgspec
 
 from .ecs_api import EcsApi
 from .faults import FaultDesk
+from .journal import KEPT, Journal
 from .object_reads import is_plain, read_object
 from .s3_state import ObjectFolder
 from .validation import ApiError
@@ -56,6 +57,7 @@ class Front:
         api: EcsApi,
         objects: ObjectFolder,
         faults: FaultDesk,
+        journal: Journal,
         *,
         access_key: str,
         nonce: str,
@@ -64,10 +66,11 @@ class Front:
         self._api = api
         self._objects = objects
         self._faults = faults
+        self._journal = journal
         self._access_key = access_key
         self._nonce = nonce
         self._hosts: frozenset[str] = frozenset()
-        self._ecs_lock = threading.Lock()
+        self._moto_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self.calls: Counter[str] = Counter()
 
@@ -102,6 +105,8 @@ class Front:
             return _text(start_response, 404, "Not here.")
         if target.startswith(ECS_TARGET):
             return self._ecs(target.removeprefix(ECS_TARGET), region, environ, start_response)
+        if target in KEPT:
+            return self._keep(target, region, environ, start_response)
         if service == "s3":
             return self._s3(method, path, environ, start_response)
         return self._moto(environ, start_response)
@@ -128,8 +133,25 @@ class Front:
         if answer is not None:
             return _json(start_response, 200, answer)
         environ["wsgi.input"] = io.BytesIO(body)
-        with self._ecs_lock:  # moto's ECS is not made for threads
+        if ECS_TARGET + operation in KEPT:
+            return self._keep(ECS_TARGET + operation, region, environ, start_response)
+        with self._moto_lock:  # moto's ECS is not made for threads
             return list(self._moto(environ, start_response))
+
+    def _keep(self, target: str, region: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        statuses: list[str] = []
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            statuses.append(status)
+            return start_response(status, headers)
+
+        with self._moto_lock:
+            answer = list(self._moto(environ, start))
+            if statuses[-1].startswith("200"):
+                self._journal.add(target, region, body)
+            return answer
 
     def _own(self, path: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if path == "/_wdl/nonce":

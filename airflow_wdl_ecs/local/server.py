@@ -36,6 +36,7 @@ from .ecs_api import EcsApi
 from .endpoint import FILE, Endpoint, write_endpoint
 from .faults import FaultDesk
 from .front import Front
+from .journal import Journal
 from .probe import CHOICES, choose_way
 from .process_records import ProcessRecords
 from .processes import adopt_orphans, kill_marked
@@ -152,9 +153,10 @@ def serve(options: argparse.Namespace) -> None:
     faults = FaultDesk()
     api = EcsApi(agent, state / "tasks", faults, options.forget_after)
     nonce = secrets.token_hex(16)
-    front = Front(
-        DomainDispatcherApplication(create_backend_app), api, objects, faults, access_key=access_key, nonce=nonce
-    )
+    moto = DomainDispatcherApplication(create_backend_app)
+    journal = Journal(state / "registered.jsonl")
+    journal.replay(moto, access_key)
+    front = Front(moto, api, objects, faults, journal, access_key=access_key, nonce=nonce)
     server = make_server("127.0.0.1", options.port, front, threaded=True, request_handler=QuietHandler)
     server.daemon_threads = True  # type: ignore[attr-defined]
     front.listen(server.server_port)
@@ -174,7 +176,8 @@ def serve(options: argparse.Namespace) -> None:
     )
     agent.environment.update({**endpoint.environment(), "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", STATE_MARK: str(state)})
     objects.ensure_bucket(NAME, options.region)
-    ecs_backends[ACCOUNT][options.region].create_cluster(NAME)
+    if NAME not in ecs_backends[ACCOUNT][options.region].clusters:
+        ecs_backends[ACCOUNT][options.region].create_cluster(NAME)
     logs_backends[ACCOUNT][options.region].ensure_log_group(LOG_GROUP)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     write_endpoint(state, endpoint)
