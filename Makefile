@@ -17,7 +17,7 @@ install:
 	@$(PYTHON) .ci/install.py
 
 demo: install
-	@$(BIN)/airflow-wdl-ecs run examples/word_count.wdl -i examples/word_count.inputs.json -d demo-output
+	@$(BIN)/airflow-wdl-ecs run dags/wdl/kmers.wdl -d demo-output
 
 test: install
 	@$(BIN)/pytest $(ARGS)

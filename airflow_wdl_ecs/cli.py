@@ -72,7 +72,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name in (command,) if command in COMMANDS else COMMANDS:
         module = _command(str(name))
-        found = commands.add_parser(module.NAME, help=module.HELP, description=module.__doc__.strip())
+        found = commands.add_parser(module.NAME, help=module.HELP, description=(module.__doc__ or "").strip())
         found.formatter_class = argparse.RawDescriptionHelpFormatter
         for option in module.OPTIONS:
             option.add_to(found)

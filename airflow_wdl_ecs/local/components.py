@@ -112,8 +112,8 @@ def prepare_execution_api() -> None:
         return prepared
 
     # A process has one such interface: the server's own, or the one inside the triggerer.
-    module.create_task_execution_api_app = create
-    airflow.api_fastapi.app.create_task_execution_api_app = create
+    vars(module)["create_task_execution_api_app"] = create
+    vars(airflow.api_fastapi.app)["create_task_execution_api_app"] = create
 
 
 def run_execution_api(listener: socket.socket) -> None:
@@ -136,7 +136,8 @@ def run_scheduler(home: AirflowHome) -> None:
     from airflow.jobs import scheduler_job_runner
 
     _end_dead_jobs("SchedulerJob")
-    scheduler_job_runner.time = _Clock(home)  # type: ignore[assignment] -- its loop sleeps by this name
+    # Its loop sleeps by this name.
+    vars(scheduler_job_runner)["time"] = _Clock(home)
     _airflow("scheduler", "--skip-serve-logs")
 
 
@@ -154,7 +155,7 @@ def run_triggerer(home: AirflowHome) -> None:
 
     # Both loops of the triggerer wait for a second that Airflow has no setting for.
     TriggerRunnerSupervisor._service_subprocess = service_at_pace  # type: ignore[method-assign]
-    triggerer_job_runner.anyio = SimpleNamespace(  # type: ignore[assignment]
+    vars(triggerer_job_runner)["anyio"] = SimpleNamespace(
         Event=anyio.Event, move_on_after=lambda seconds: anyio.move_on_after(min(seconds, _pace(home)))
     )
     _airflow("triggerer", "--skip-serve-logs")
