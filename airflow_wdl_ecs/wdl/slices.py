@@ -13,6 +13,7 @@ import WDL
 
 from ..errors import AuthorError, Position, Problem
 from ..plan import Document, Expression, Task
+from .stdlib import BEFORE_1_2, INTERPOLATED_SELECT_FIRST
 from .values import parse_type, struct_members
 
 _Node = TypeVar("_Node", bound=WDL.SourceNode)
@@ -30,7 +31,7 @@ def parse_task_source(source: str, name: str, wdl_version: str) -> WDL.Tree.Task
         # only once, hence the second parse.
         document = WDL.parse_document(source, wdl_version)
         document.typecheck(check_quant=False)
-    return _with_text_options(next(task for task in document.tasks if task.name == name))
+    return _mended(next(task for task in document.tasks if task.name == name), wdl_version)
 
 
 def parse_task(task: Task) -> WDL.Tree.Task:
@@ -59,17 +60,25 @@ def _parse_expression(text: str, document: Document, names: tuple[tuple[str, str
         parsed = WDL.parse_expr(text, document.wdl_version).infer_type(
             types, library, check_quant=False, struct_types=structs
         )
-    return _with_text_options(parsed)
+    return _mended(parsed, document.wdl_version)
 
 
-def _with_text_options(tree: _Node) -> _Node:
-    """The tree, with the options of its placeholders as text: miniwdl keeps ``default=250`` as a number's node."""
-    pending: list[WDL.SourceNode] = [tree]
+def _mended(tree: _Node, wdl_version: str) -> _Node:
+    """The tree, with its placeholders as the specification has them.
+
+    Options are text: miniwdl keeps ``default=250`` as a number's node. From 1.2 on, where a ``None`` makes an
+    expression in a placeholder fail, the placeholder is empty ("Expression Placeholder Coercion"); the function that
+    fails for want of anything but ``None`` is ``select_first``.
+    """
+    pending: list[tuple[WDL.SourceNode, bool]] = [(tree, False)]
     while pending:
-        node = pending.pop()
+        node, interpolated = pending.pop()
         if isinstance(node, WDL.Expr.Placeholder):
             node.options = {name: str(option) for name, option in node.options.items()}
-        pending.extend(node.children)
+            interpolated = wdl_version not in BEFORE_1_2
+        elif interpolated and isinstance(node, WDL.Expr.Apply) and node.function_name == "select_first":
+            node.function_name = INTERPOLATED_SELECT_FIRST
+        pending.extend((child, interpolated) for child in node.children)
     return tree
 
 

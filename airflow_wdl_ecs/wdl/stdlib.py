@@ -29,17 +29,19 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Protocol
 
-import regex
 import WDL
 
 from ..errors import EvaluationError
 from ..task import Files
+from .text_functions import basename, find, integer, lines_of, objects, parse_json, real, search, substitute
 from .values import to_json
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_REGEX_SECONDS = 30
 _UNIT = re.compile(r"([kmgt]?)(i?)b?", re.IGNORECASE)
+
+BEFORE_1_2 = ("draft-2", "1.0", "1.1")
+"""The WDL versions without the ``task`` variable and all else that 1.2 brought."""
+INTERPOLATED_SELECT_FIRST = "_interpolation_select_first"
+"""``select_first`` in a placeholder: ``None`` where there is nothing to select."""
 
 Arguments = list[WDL.Value.Base]
 Implementation = Callable[[WDL.Expr.Apply, Arguments], WDL.Value.Base]
@@ -112,6 +114,7 @@ class _FileFunctions:
     _files: Files
     _locations: Locations
     wdl_version: str
+    select_first: WDL.StdLib.Function
 
     # --- what miniwdl asks of a context
 
@@ -170,25 +173,26 @@ class _FileFunctions:
         """Replace the functions of the miniwdl library that this is mixed into."""
         replacements: dict[str, Implementation] = {
             "round": lambda _, args: WDL.Value.Int(math.floor(Fraction(_float(args[0])) + Fraction(1, 2))),
-            "sub": lambda _, args: WDL.Value.String(_sub(*(_text(arg) for arg in args))),
-            "basename": lambda _, args: WDL.Value.String(_basename(_text(args[0]), *(map(_optional_text, args[1:])))),
+            "sub": lambda _, args: WDL.Value.String(substitute(*(_text(arg) for arg in args))),
+            "basename": lambda _, args: WDL.Value.String(basename(_text(args[0]), *(map(_optional_text, args[1:])))),
             "size": self._size,
             "read_string": lambda _, args: WDL.Value.String(self.text(args[0]).rstrip("\r\n")),
-            "read_int": lambda _, args: WDL.Value.Int(int(_one(self.text(args[0]), _INTEGER, "Int"))),
-            "read_float": lambda _, args: WDL.Value.Float(_finite(_one(self.text(args[0]), _REAL, "Float"))),
-            "read_json": lambda _, args: WDL.Value.from_json(WDL.Type.Any(), _parse_json(self.text(args[0]))),
+            "read_int": lambda _, args: WDL.Value.Int(integer(self.text(args[0]))),
+            "read_float": lambda _, args: WDL.Value.Float(real(self.text(args[0]))),
+            "read_json": lambda _, args: WDL.Value.from_json(WDL.Type.Any(), parse_json(self.text(args[0]))),
             "read_tsv": self._read_tsv,
             "write_lines": self._write_lines,
             "write_map": self._write_map,
             "write_json": self._write_json,
-            "find": lambda _, args: _find(_text(args[0]), _text(args[1])),
-            "matches": lambda _, args: WDL.Value.Boolean(_search(_text(args[0]), _text(args[1])) is not None),
+            "find": lambda _, args: find(_text(args[0]), _text(args[1])),
+            "matches": lambda _, args: WDL.Value.Boolean(search(_text(args[0]), _text(args[1])) is not None),
             "join_paths": self._join_paths,
         }
         for name, implementation in replacements.items():
             signature = getattr(self, name, None)
             if signature is not None:  # some are only in later versions
                 setattr(self, name, Implemented(signature, implementation))
+        setattr(self, INTERPOLATED_SELECT_FIRST, Implemented(self.select_first, _select_first_or_none))
 
     def _size(self, expr: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
         value, declared = arguments[0], expr.arguments[0].type
@@ -200,7 +204,7 @@ class _FileFunctions:
         return WDL.Value.Float(self.size_of(value) / unit)
 
     def _read_tsv(self, expr: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
-        rows = [line.rstrip("\r").split("\t") for line in _lines(self.text(arguments[0]))]
+        rows = [line.rstrip("\r").split("\t") for line in lines_of(self.text(arguments[0]))]
         if len(arguments) == 1:
             cells: Arguments = [
                 WDL.Value.Array(WDL.Type.String(), [WDL.Value.String(cell) for cell in row]) for row in rows
@@ -209,7 +213,7 @@ class _FileFunctions:
         header = rows[0] if rows and arguments[1].value else []
         names = [_text(name) for name in arguments[2].value] if len(arguments) == 3 else header
         body = rows[1:] if arguments[1].value else rows
-        return _objects(names, body)
+        return objects(names, body)
 
     def _write_lines(self, expr: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
         lines = [_text(item) for item in arguments[0].coerce(WDL.Type.Array(WDL.Type.String())).value]
@@ -316,85 +320,6 @@ def _float(value: WDL.Value.Base) -> float:
     return float(value.coerce(WDL.Type.Float()).value)
 
 
-def _lines(text: str) -> list[str]:
-    return text.removesuffix("\n").split("\n") if text else []
-
-
-def _one(text: str, pattern: re.Pattern[str], what: str) -> str:
-    found = text.strip()
-    if not pattern.fullmatch(found):
-        raise EvaluationError(f"the file holds {found[:60]!r}, which is not one {what}")
-    return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise EvaluationError(f"{text} is too large for a Float")
-    return number
-
-
-def _parse_json(text: str) -> Any:
-    def refuse(constant: str) -> Any:
-        raise EvaluationError(f"the file is not JSON: {constant} is not a number of JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except ValueError as error:
-        raise EvaluationError(f"the file is not JSON: {error}") from error
-
-
-def _objects(names: list[str], rows: list[list[str]]) -> WDL.Value.Base:
-    row_type = WDL.Type.Map((WDL.Type.String(), WDL.Type.String()))
-    if len(set(names)) != len(names) or (rows and "" in names):
-        raise EvaluationError(f"column names are empty or not unique: {', '.join(names)}")
-    if any(len(row) != len(names) for row in rows):
-        raise EvaluationError(f"a row does not have {len(names)} fields, as there are column names")
-    return WDL.Value.Array(
-        row_type,
-        [
-            WDL.Value.Map(
-                row_type.item_type,
-                [(WDL.Value.String(name), WDL.Value.String(cell)) for name, cell in zip(names, row, strict=True)],
-            )
-            for row in rows
-        ],
-    )
-
-
-def _basename(path: str, suffix: str = "") -> str:
-    return path.rstrip("/").rpartition("/")[2].removesuffix(suffix)
-
-
-def _compiled(pattern: str) -> Any:
-    try:
-        return regex.compile(pattern, flags=regex.POSIX)
-    except regex.error as error:
-        raise EvaluationError(f"{pattern!r} is not a regular expression: {error}") from error
-
-
-def _search(text: str, pattern: str) -> Any:
-    return _compiled(pattern).search(text, timeout=_REGEX_SECONDS)
-
-
-def _find(text: str, pattern: str) -> WDL.Value.Base:
-    found = _search(text, pattern)
-    return WDL.Value.String(found.group(0)) if found else WDL.Value.Null()
-
-
-def _sub(text: str, pattern: str, replacement: str) -> str:
-    compiled = _compiled(pattern)
-
-    def replace(found: Any) -> str:
-        def group(reference: re.Match[str]) -> str:
-            number = int(reference.group(1))
-            return (found.group(number) or "") if number <= compiled.groups else reference.group(0)
-
-        return re.sub(r"\\([1-9])", group, replacement)
-
-    return str(compiled.sub(replace, text, timeout=_REGEX_SECONDS))
-
-
 def _check_serializable(value: WDL.Value.Base) -> None:
     if isinstance(value, WDL.Value.Pair):
         raise EvaluationError("a Pair has no form in JSON", hint="Convert it to an array or a struct first.")
@@ -404,3 +329,8 @@ def _check_serializable(value: WDL.Value.Base) -> None:
             raise EvaluationError(f"a {value.type} has no form in JSON: its keys are not strings")
     for child in value.children:
         _check_serializable(child)
+
+
+def _select_first_or_none(_: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
+    candidates = [*arguments[0].value, *arguments[1:]]
+    return next((found for found in candidates if not isinstance(found, WDL.Value.Null)), WDL.Value.Null())

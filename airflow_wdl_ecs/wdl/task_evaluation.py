@@ -23,11 +23,10 @@ from .localization import OutputLocations, TaskLocations
 from .output_request import output_request
 from .runtime_attributes import images, is_overridden, merged, task_variable
 from .slices import parse_task, position_in_task
-from .stdlib import Library, OutputLibrary
+from .stdlib import BEFORE_1_2, Library, OutputLibrary
 from .values import JSON, admits, from_json, to_json
 
 Paths = WDL.Value.File | WDL.Value.Directory
-_BEFORE_1_2 = ("draft-2", "1.0", "1.1")
 
 
 class TaskEvaluation:
@@ -215,7 +214,7 @@ class TaskEvaluation:
         return path if self._locations.existing_input(path, directory=directory) is not None else None
 
     def _evaluate_runtime(self, overrides: Mapping[str, JSON]) -> dict[str, JSON]:
-        hints = {} if self.task.wdl_version in _BEFORE_1_2 else hint_expressions(self.task)
+        hints = {} if self.task.wdl_version in BEFORE_1_2 else hint_expressions(self.task)
 
         def evaluated(attributes: Mapping[str, WDL.Expr.Base]) -> dict[str, JSON]:
             found: dict[str, JSON] = {}
@@ -229,7 +228,7 @@ class TaskEvaluation:
 
     def _env_with_task(self, return_code: int | None) -> WDL.Env.Bindings[WDL.Value.Base]:
         """The environment with WDL 1.2's ``task`` variable; ``return_code`` is known only after the command."""
-        if self.task.wdl_version in _BEFORE_1_2:
+        if self.task.wdl_version in BEFORE_1_2:
             return self._env
         with self._evaluating("task variable", self._tree):
             known = {

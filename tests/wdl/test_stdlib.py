@@ -368,6 +368,22 @@ class TestWriting:
         assert evaluate('size(write_lines(["abc"]))') == 4.0
 
 
+class TestPlaceholders:
+    def test_where_none_makes_an_expression_fail_the_placeholder_is_empty_from_1_2_on(self):
+        foo = ("String?", None)
+        assert evaluate('"Foo is ~{select_first([foo])}"', foo=foo) == "Foo is "
+        assert evaluate('"~{"-x " + select_first([foo, foo])}|"', foo=foo) == "|"
+        assert evaluate('"~{select_first([foo, "b"])}"', foo=foo) == "b"
+        with pytest.raises(EvaluationError, match="all-null"):
+            evaluate('"Foo is ~{select_first([foo])}"', version="1.1", foo=foo)
+        with pytest.raises(EvaluationError, match="all-null"):
+            evaluate("select_first([foo])", foo=foo)
+
+    def test_any_other_error_in_a_placeholder_is_one(self):
+        with pytest.raises(EvaluationError, match="out of bounds"):
+            evaluate('"~{[1][2]}"')
+
+
 class TestCollections:
     @pytest.mark.parametrize(
         ("text", "expected"),

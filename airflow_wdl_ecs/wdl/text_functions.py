@@ -1,0 +1,131 @@
+"""What the functions of the standard library do with text: a file's contents as values, names, regular expressions.
+
+Text goes in and a value comes out; where the text is from is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import regex
+import WDL
+
+from ..errors import EvaluationError
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_REGEX_SECONDS = 30
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a file, without their ``\\n``; none if it is empty."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def integer(text: str) -> int:
+    """The one integer that a file holds.
+
+    :raises EvaluationError: if it holds anything else.
+    """
+    return int(_only(text, _INTEGER, "Int"))
+
+
+def real(text: str) -> float:
+    """The one finite number that a file holds.
+
+    :raises EvaluationError: if it holds anything else.
+    """
+    number = float(_only(text, _REAL, "Float"))
+    if not math.isfinite(number):
+        raise EvaluationError(f"{text.strip()} is too large for a Float")
+    return number
+
+
+def _only(text: str, pattern: re.Pattern[str], what: str) -> str:
+    found = text.strip()
+    if not pattern.fullmatch(found):
+        raise EvaluationError(f"the file holds {found[:60]!r}, which is not one {what}")
+    return found
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON file holds.
+
+    :raises EvaluationError: if it is not JSON; ``NaN`` and the like are not.
+    """
+
+    def refuse(constant: str) -> Any:
+        raise EvaluationError(f"the file is not JSON: {constant} is not a number of JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except ValueError as error:
+        raise EvaluationError(f"the file is not JSON: {error}") from error
+
+
+def objects(names: list[str], rows: list[list[str]]) -> WDL.Value.Base:
+    """A table as an array of maps from column name to cell.
+
+    :raises EvaluationError: if a name is empty or not unique, or a row has more or fewer cells than there are names.
+    """
+    row_type = WDL.Type.Map((WDL.Type.String(), WDL.Type.String()))
+    if len(set(names)) != len(names) or (rows and "" in names):
+        raise EvaluationError(f"column names are empty or not unique: {', '.join(names)}")
+    if any(len(row) != len(names) for row in rows):
+        raise EvaluationError(f"a row does not have {len(names)} fields, as there are column names")
+    return WDL.Value.Array(
+        row_type,
+        [
+            WDL.Value.Map(
+                row_type.item_type,
+                [(WDL.Value.String(name), WDL.Value.String(cell)) for name, cell in zip(names, row, strict=True)],
+            )
+            for row in rows
+        ],
+    )
+
+
+def basename(path: str, suffix: str = "") -> str:
+    """The last part of a path or URI, without the suffix."""
+    return path.rstrip("/").rpartition("/")[2].removesuffix(suffix)
+
+
+def _compiled(pattern: str) -> Any:
+    try:
+        return regex.compile(pattern, flags=regex.POSIX)
+    except regex.error as error:
+        raise EvaluationError(f"{pattern!r} is not a regular expression: {error}") from error
+
+
+def search(text: str, pattern: str) -> Any:
+    """The first, longest match of an extended regular expression, or None.
+
+    :raises EvaluationError: if the pattern is none. :raises TimeoutError: if it takes too long.
+    """
+    return _compiled(pattern).search(text, timeout=_REGEX_SECONDS)
+
+
+def find(text: str, pattern: str) -> WDL.Value.Base:
+    """The text of the first match, or ``None``; raises as `search`."""
+    found = search(text, pattern)
+    return WDL.Value.String(found.group(0)) if found else WDL.Value.Null()
+
+
+def substitute(text: str, pattern: str, replacement: str) -> str:
+    """The text with every match replaced; ``\\1`` to ``\\9`` stand for groups that the pattern has.
+
+    Raises as `search`.
+    """
+    compiled = _compiled(pattern)
+
+    def replace(found: Any) -> str:
+        def group(reference: re.Match[str]) -> str:
+            number = int(reference.group(1))
+            return (found.group(number) or "") if number <= compiled.groups else reference.group(0)
+
+        return re.sub(r"\\([1-9])", group, replacement)
+
+    return str(compiled.sub(replace, text, timeout=_REGEX_SECONDS))
