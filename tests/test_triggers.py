@@ -1,0 +1,161 @@
+"""The trigger as the triggerer drives it, on the embedded AWS: the one event that ends the task, and what stops ECS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+
+from airflow_wdl_ecs.host import airflow_clients, resolve_settings
+from airflow_wdl_ecs.run import begin_run
+from airflow_wdl_ecs.triggers import CLASSPATH, WdlEcsTaskTrigger
+from airflow_wdl_ecs.wdl.lower import compile_wdl
+
+pytestmark = [pytest.mark.local, pytest.mark.airflow]
+
+WORKFLOW = """
+version 1.0
+workflow w {
+    input { Boolean wanted = true  Int seconds = 0  Int code = 0 }
+    if (wanted) { call work { input: seconds = seconds, code = code } }
+    output { Int? answer = work.answer }
+}
+task work {
+    input { Int seconds  Int code }
+    command <<< echo working >&2; sleep ~{seconds}; echo 42; exit ~{code} >>>
+    output { Int answer = read_int(stdout()) }
+}
+"""
+
+
+@pytest.fixture
+def begun(airflow_on_embedded_aws, request):
+    """Begins a run of `WORKFLOW`; gives the trigger that the triggerer would make of its call."""
+
+    def begin(try_number: int = 1, **inputs) -> WdlEcsTaskTrigger:
+        settings = resolve_settings()
+        begin_run(
+            settings, airflow_clients(settings), compile_wdl(WORKFLOW), inputs, dag_id="d", run_id=request.node.name
+        )
+        trigger = WdlEcsTaskTrigger("work")
+        # The triggerer sets the task instance of a trigger that starts there.
+        trigger._task_instance = SimpleNamespace(
+            dag_id="d", run_id=request.node.name, task_id="work", try_number=try_number, map_index=-1
+        )
+        return trigger
+
+    return begin
+
+
+async def event_of(trigger: WdlEcsTaskTrigger):
+    return [event async for event in trigger.run()]
+
+
+def running(endpoint) -> list[str]:
+    ecs = boto3.client(
+        "ecs",
+        endpoint_url=endpoint.url,
+        region_name=endpoint.region,
+        aws_access_key_id=endpoint.access_key,
+        aws_secret_access_key=endpoint.secret_key,
+    )
+    return ecs.list_tasks(cluster=endpoint.cluster, desiredStatus="RUNNING")["taskArns"]
+
+
+async def until(condition, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
+def test_what_crosses_to_the_triggerer_is_plain_json():
+    trigger = WdlEcsTaskTrigger("a.b", scatter="scatter_x", settings={"cluster": "c"})
+    path, arguments = trigger.serialize()
+    assert path == CLASSPATH
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert WdlEcsTaskTrigger(**arguments).serialize() == (path, arguments)
+
+
+async def test_a_call_that_succeeds_ends_its_task_with_its_outputs(begun):
+    (event,) = await event_of(begun())
+    assert isinstance(event, TaskSuccessEvent)
+    assert event.xcoms == {"return_value": {"answer": 42}}
+
+
+async def test_a_command_that_fails_fails_its_task(begun):
+    (event,) = await event_of(begun(code=3))
+    assert isinstance(event, TaskFailedEvent)
+
+
+async def test_a_false_condition_skips_its_task(begun, airflow_on_embedded_aws):
+    before = airflow_on_embedded_aws.calls().get("ecs:RunTask", 0)
+    (event,) = await event_of(begun(wanted=False))
+    assert isinstance(event, TaskSkippedEvent)
+    assert airflow_on_embedded_aws.calls().get("ecs:RunTask", 0) == before
+
+
+async def test_a_run_that_never_began_fails_the_task(airflow_on_embedded_aws):
+    trigger = WdlEcsTaskTrigger("work", instance={"dag_id": "d", "run_id": "none", "try_number": 1, "map_index": -1})
+    (event,) = await event_of(trigger)
+    assert isinstance(event, TaskFailedEvent)
+
+
+async def test_a_triggerer_that_goes_away_leaves_the_ecs_task_and_the_next_takes_it_up(begun, airflow_on_embedded_aws):
+    endpoint = airflow_on_embedded_aws
+    trigger = begun(seconds=3)
+    first = asyncio.create_task(event_of(trigger))
+    await until(lambda: running(endpoint))
+    await asyncio.sleep(0.5)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    (arn,) = running(endpoint)
+    started = endpoint.calls()["ecs:RunTask"]
+    (event,) = await event_of(trigger)
+    assert isinstance(event, TaskSuccessEvent)
+    assert endpoint.calls()["ecs:RunTask"] == started
+    assert arn not in running(endpoint)
+
+
+async def test_a_user_who_clears_the_task_stops_its_ecs_task(begun, airflow_on_embedded_aws):
+    trigger = begun(seconds=60)
+    waiting = asyncio.create_task(event_of(trigger))
+    await until(lambda: running(airflow_on_embedded_aws))
+    await asyncio.sleep(0.5)
+    waiting.cancel("user-action")
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await trigger.on_kill()
+    await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
+
+
+async def test_an_execution_timeout_stops_the_ecs_task(begun, airflow_on_embedded_aws):
+    trigger = begun(seconds=60)
+    waiting = asyncio.create_task(event_of(trigger))
+    await until(lambda: running(airflow_on_embedded_aws))
+    await asyncio.sleep(0.5)
+    trigger.timeout_after = datetime.now(timezone.utc) - timedelta(seconds=1)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
+
+
+async def test_a_new_try_keeps_what_an_earlier_one_achieved_and_a_cleared_success_runs_again(
+    begun, airflow_on_embedded_aws
+):
+    await event_of(begun())
+    started = airflow_on_embedded_aws.calls()["ecs:RunTask"]
+    (event,) = await event_of(begun())
+    assert isinstance(event, TaskSuccessEvent)
+    assert airflow_on_embedded_aws.calls()["ecs:RunTask"] == started
+    (event,) = await event_of(begun(try_number=2))
+    assert isinstance(event, TaskSuccessEvent)
+    assert airflow_on_embedded_aws.calls()["ecs:RunTask"] == started + 1
