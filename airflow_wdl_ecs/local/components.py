@@ -39,6 +39,7 @@ def import_airflow() -> None:
     import airflow.api_fastapi.app
     import airflow.api_fastapi.execution_api.app
     import airflow.cli.cli_parser
+    import airflow.dag_processing.collection
     import airflow.dag_processing.dagbag
     import airflow.executors.local_executor
     import airflow.jobs.scheduler_job_runner
@@ -46,8 +47,15 @@ def import_airflow() -> None:
     import airflow.providers.amazon.aws.hooks.base_aws
     import airflow.sdk.execution_time.supervisor
     import airflow.sdk.execution_time.task_runner  # noqa: F401
+    from airflow.models import import_all_models
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
+    from sqlalchemy.orm import configure_mappers
+
+    # In a component one thread's first query would do this under SQLAlchemy's lock while another's import of a model
+    # waits for that lock and holds Python's, for which the first one waits.
+    import_all_models()
+    configure_mappers()
 
     # What every DAG file, worker and trigger would import.
     from .. import dag, lifecycle, run, scatter, triggers  # noqa: F401
