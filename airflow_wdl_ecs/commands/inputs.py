@@ -29,7 +29,7 @@ def execute(options: argparse.Namespace) -> int:
     plan = compile_wdl(options.source, task=options.task)
     prefix = "" if options.no_namespace else f"{plan.name}."
     template = {
-        f"{prefix}{found.name}": found.default if not found.required else example(found.schema, found.type)
+        f"{prefix}{found.name}": found.default if not found.required else example(found.schema)
         for found in plan.inputs
         if found.required or options.all
     }
@@ -37,24 +37,19 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def example(schema: Mapping[str, Any], wdl_type: str) -> Any:
-    """A value of the form that a JSON schema wants; where that is a string, the WDL type stands in for it."""
+_STRINGS = {"file-path": "File", "directory-path": "Directory"}
+
+
+def example(schema: Mapping[str, Any]) -> Any:
+    """A value of the form that a JSON schema wants; where that is a string, it is the name of the WDL type."""
     kind = schema.get("type")
-    kind = next((found for found in kind if found != "null"), None) if isinstance(kind, list) else kind
-    if "enum" in schema:
-        return schema["enum"][0]
+    kind = next(found for found in kind if found != "null") if isinstance(kind, list) else kind
     if kind == "array":
-        return [example(schema.get("items", {}), _inner(wdl_type))]
+        return [example(schema["items"])]
+    if kind == "object" and "additionalProperties" in schema:
+        return {"key": example(schema["additionalProperties"])}
     if kind == "object":
         members = schema.get("properties", {})
-        if members:
-            required = schema.get("required", members)
-            return {name: example(found, name) for name, found in members.items() if name in required}
-        values = schema.get("additionalProperties")
-        return {"key": example(values, "value")} if isinstance(values, Mapping) else {}
-    return {"integer": 42, "number": 3.14, "boolean": False}.get(str(kind), wdl_type)
-
-
-def _inner(wdl_type: str) -> str:
-    inside = wdl_type.removeprefix("Array[")
-    return inside.rstrip("?+").removesuffix("]") if inside != wdl_type else wdl_type
+        return {name: example(members[name]) for name in schema.get("required", ())}
+    simple = {"integer": 42, "number": 3.14, "boolean": False}
+    return simple.get(str(kind), _STRINGS.get(str(schema.get("format")), "String"))

@@ -137,7 +137,7 @@ def test_a_bad_source_is_refused_with_its_position_before_anything_runs(cli: Com
     [
         ([], ["missing input", "name", "missing input", "count"]),
         (["name=x", "count=many"], ["count", "many"]),
-        (["nom=x", "count=1"], ["nom", "did you mean name", "missing input name"]),
+        (["nam=x", "count=1"], ["nam", "did you mean name", "missing input name"]),
         (["name=x", "count=1", "file=/no/such/file"], ["file", "/no/such/file"]),
     ],
 )
