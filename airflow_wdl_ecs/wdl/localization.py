@@ -53,7 +53,7 @@ class TaskLocations:
         bare = uri.rstrip("/")
         if not bare.startswith("s3://") or ".." in bare.split("/"):
             raise EvaluationError(
-                f"{uri!r} is not an s3:// URI", hint="A task's files come from S3; give the file as an input in S3."
+                f"{uri!r} is not an s3:// URI", hint="Copy it to S3, and give its s3:// URI to the input."
             )
         parent, _, name = bare.rpartition("/")
         key = hashlib.sha256(parent.encode()).hexdigest()[:10]

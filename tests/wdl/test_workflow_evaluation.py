@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from memory_files import MemoryFiles
@@ -383,6 +384,19 @@ def test_an_array_that_every_shard_reads_is_built_once():
     started = time.perf_counter()
     assert run.outputs()["o"][:3] == [0, 1, 2]
     assert time.perf_counter() - started < 8
+
+
+def test_threads_may_share_an_evaluation():
+    run = Run(
+        workflow(
+            """Array[Int] xs = range(200)
+               scatter (i in xs) { call t { input: i = xs[i] } }
+               scatter (i in xs) { Int d = t.n[i] + 1  call t as u { input: i = d } }"""
+        )
+    )
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: run.evaluation.call_inputs("u", (i,)), range(200)))
+    assert found == [{"i": i + 1} for i in range(200)]
 
 
 def test_values_survive_from_output_to_input():
