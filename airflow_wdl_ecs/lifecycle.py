@@ -38,19 +38,20 @@ from .ecs.status import TaskStatus, classify, command_status
 from .errors import AwsError, CallError, EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, is_deliberate_rerun, may_try_again, pause_before, runs_on_spot
 from .plan import Shard
-from .run import Run, open_run
+from .run import Run
 from .storage import shard_key
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
 
 if TYPE_CHECKING:
     from .wdl.task_evaluation import TaskEvaluation
 
-__all__ = ["CallOutcome", "Log", "Run", "open_run", "run_call", "stop_call"]
-
 STDERR_LINES = 20
 """Lines of a failed command's stderr that its error carries."""
 
 _TAIL = 16 * 1024
+_SOON = 1.0
+"""Seconds after its start within which a task cannot have ended."""
+
 T = TypeVar("T")
 
 
@@ -363,17 +364,13 @@ class _ShardRun:
 
     async def _wait(self, prepared: _Prepared) -> Outputs | None:
         """Wait for the end of the last attempt, record it, and give the outputs of a success."""
-        settings, attempt, store = self.hosted.settings, self.attempts[-1], self.run.store
-        pace = Pace(settings.poll_fastest, settings.poll_slowest)
-        age = max(0.0, time.time() - attempt.started)
-        task = await poller(self.hosted.ecs, attempt.cluster).stopped(
-            attempt.handle,
-            pace,
-            age=age if age > pace.fastest else 0.0,
-            on_change=lambda task: self.log.info("ECS task is %s", command_status(task)),
-        )
-        prefix = prepared.request.prefix
-        result = _read_result(await in_thread(store.get, f"{prefix}result.json"))
+        attempt, prefix = self.attempts[-1], prepared.request.prefix
+        result = await self._result(prefix) if time.time() - attempt.started > _SOON else None
+        task = None
+        if result is None or not prepared.policy.succeeded(result.exit_code):
+            # Only of a success is everything known without ECS.
+            task = await self._stopped(attempt)
+            result = await self._result(prefix)
         staging_log = "" if result else await in_thread(self._staging_log, prefix)
         status = classify(task, result, prepared.policy, staging_log=staging_log)
         outputs: Outputs | None = None
@@ -384,6 +381,20 @@ class _ShardRun:
         self.attempts[-1] = attempt.ended(status)
         await in_thread(self.ledger.write_attempts, self.attempts)
         return outputs
+
+    async def _stopped(self, attempt: Attempt) -> dict[str, Any] | None:
+        """The task of an attempt when it has stopped; None if ECS does not know it."""
+        settings = self.hosted.settings
+        age = max(0.0, time.time() - attempt.started)
+        return await poller(self.hosted.ecs, attempt.cluster).stopped(
+            attempt.handle,
+            Pace(settings.poll_fastest, settings.poll_slowest),
+            age=age if age > _SOON else 0.0,
+            on_change=lambda task: self.log.info("ECS task is %s", command_status(task)),
+        )
+
+    async def _result(self, prefix: str) -> TaskResult | None:
+        return _read_result(await in_thread(self.run.store.get, f"{prefix}result.json"))
 
     async def _outputs(
         self, prepared: _Prepared, result: TaskResult, status: TaskStatus

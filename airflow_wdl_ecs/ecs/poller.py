@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,10 @@ from .governor import Clock
 from .request import COMMAND
 
 MISSING_GRACE = 60.0
-"""Seconds for which a task may be unknown: the API is eventually consistent."""
+"""Seconds from its start for which a task may be unknown: the API is eventually consistent."""
+
+_MISSED = 3
+"""Looks, one after the other, at which a task that is older than that is unknown before it counts as lost."""
 
 _GROWTH = 0.1
 """The pause between two looks, as a share of the task's age."""
@@ -48,7 +51,7 @@ class _Watch:
     future: asyncio.Future[dict[str, Any] | None]
     on_change: OnChange
     seen: Any = None
-    missing_since: float | None = field(default=None)
+    missed: int = 0
 
 
 class Poller:
@@ -132,11 +135,11 @@ class Poller:
         if watch.future.done():
             return
         if task is None:
-            watch.missing_since = watch.missing_since or now
-            if now - watch.missing_since >= MISSING_GRACE:
+            watch.missed += 1
+            if watch.missed >= _MISSED and now - watch.since >= MISSING_GRACE:
                 watch.future.set_result(None)
             return
-        watch.missing_since = None
+        watch.missed = 0
         state = _state(task)
         if state != watch.seen:
             watch.seen = state

@@ -1,0 +1,479 @@
+"""The life of a call, on the embedded ECS and S3; what real ECS does now and then is put between the two."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.errors import CallError, EvaluationError
+from airflow_wdl_ecs.lifecycle import CallOutcome, run_call, stop_call
+from airflow_wdl_ecs.run import begin_run, finish_run, open_run
+from airflow_wdl_ecs.wdl.lower import compile_wdl
+
+from .fake_aws import refusal
+
+pytestmark = pytest.mark.local
+_numbers = itertools.count()
+
+TASK = """version 1.1
+task t {
+  input { String x = "" File? f }
+  command <<<
+COMMAND
+  >>>
+  output { OUTPUTS }
+  runtime { docker: "debian:12" RUNTIME }
+}
+"""
+
+
+def task(command: str, outputs: str = "String out = read_string(stdout())", runtime: str = "") -> str:
+    return TASK.replace("COMMAND", command).replace("OUTPUTS", outputs).replace("RUNTIME", runtime)
+
+
+class Said:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str, *values: Any) -> None:
+        self.lines.append(message % values)
+
+    warning = info
+
+    def __contains__(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+
+class Meddler:
+    """A boto3 client whose answers are changed on their way: ``change[operation](call, **arguments)``."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.meta = client.meta
+        self.change: dict[str, Any] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def operation(**arguments: Any) -> Any:
+            self.asked.append((name, arguments))
+            call = getattr(self.client, name)
+            return self.change[name](call, **arguments) if name in self.change else call(**arguments)
+
+        return operation
+
+    def asked_for(self, name: str) -> list[dict[str, Any]]:
+        return [arguments for asked, arguments in self.asked if asked == name]
+
+
+class World:
+    """One run on the embedded AWS."""
+
+    def __init__(self, endpoint: Any) -> None:
+        import boto3
+
+        keys = {"aws_access_key_id": endpoint.access_key, "aws_secret_access_key": endpoint.secret_key}
+        session = boto3.Session(region_name=endpoint.region, **keys)
+        self.s3 = session.client("s3", endpoint_url=endpoint.url)
+        self.ecs = Meddler(session.client("ecs", endpoint_url=endpoint.url))
+        self.bucket = endpoint.bucket
+        self.settings = EcsSettings(
+            cluster=endpoint.cluster,
+            workspace=f"s3://{endpoint.bucket}/lifecycle",
+            log_group=endpoint.log_group,
+            launch_type="EC2",
+            staging_tool="s5cmd",
+            container_root=endpoint.container_root,
+            poll_fastest=0.05,
+            poll_slowest=0.2,
+            stop_timeout=2,
+        )
+        self.run_id = f"run {next(_numbers)}"
+        self.log = Said()
+
+    def clients(self, service: str) -> Any:
+        return {"s3": self.s3, "ecs": self.ecs}[service]
+
+    def begin(self, wdl: str, inputs: dict[str, Any] | None = None) -> World:
+        begin_run(self.settings, self.clients, compile_wdl(wdl), inputs or {}, dag_id="dag", run_id=self.run_id)
+        return self
+
+    def open(self) -> Any:
+        return open_run(self.settings, self.clients, "dag", self.run_id)
+
+    async def call(self, call: str = "t", prefixes: Any = ((),), try_number: int = 1, **more: Any) -> CallOutcome:
+        found = run_call(self.open(), call, prefixes, try_number=try_number, log=self.log, **more)
+        return await asyncio.wait_for(found, 60)
+
+    def done(self, *args: Any, **kwargs: Any) -> CallOutcome:
+        return asyncio.run(self.call(*args, **kwargs))
+
+    def failure(self, *args: Any, **kwargs: Any) -> Any:
+        outcome = self.done(*args, **kwargs)
+        assert outcome.outputs == {}
+        (error,) = outcome.failures.values()
+        return error
+
+    def started(self) -> list[dict[str, Any]]:
+        return self.ecs.asked_for("run_task")
+
+    def attempts(self, call: str = "t", shard: str = "_") -> list[dict[str, Any]]:
+        key = f"{self.open().folder}calls/{call}/{shard}/attempts.json".split("/", 3)[3]
+        return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+
+async def until(true: Callable[[], Any]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come to that")
+
+
+@pytest.fixture
+def world(embedded_aws) -> World:
+    return World(embedded_aws)
+
+
+def test_a_call_takes_its_inputs_to_its_outputs(world):
+    world.s3.put_object(Bucket=world.bucket, Key="in/a b.txt", Body=b"ACGT\n")
+    wdl = task(
+        'cat "~{f}" - <<<"~{x}" | tee "o ut.txt"; echo hm >&2; touch z1 z2',
+        'File o = "o ut.txt"  Array[File] z = glob("z*")  File? none = "none"  String s = read_string(stderr())',
+        'memory: "1 GB" zones: "here"',
+    )
+    world.begin(wdl, {"x": "it's", "f": f"s3://{world.bucket}/in/a b.txt"})
+    outcome = world.done()
+    assert outcome.failures == {}
+    outputs = outcome.outputs[()]
+    prefix = f"{world.open().folder}calls/t/_/0/"
+    assert outputs == {
+        "o": f"{prefix}work/o ut.txt",
+        "z": [f"{prefix}work/z1", f"{prefix}work/z2"],
+        "none": None,
+        "s": "hm",
+    }
+    assert world.open().store.read(outputs["o"]) == b"ACGT\nit's\n"
+    for text in (
+        "input x =",
+        "image debian:12",
+        "is ECS task arn:",
+        "exit code 0",
+        "do nothing here: zones",
+        "output s =",
+    ):
+        assert text in world.log
+    assert world.attempts()[0]["kind"] == "succeeded"
+    assert finish_run(world.open()) == outputs
+
+
+def test_a_failure_says_what_the_command_said(world):
+    error = world.begin(task("for i in {1..30}; do echo line $i >&2; done; exit 3")).failure()
+    assert isinstance(error, CallError)
+    assert (error.kind, error.exit_code, error.call, error.shard) == ("command_failed", 3, "t", ())
+    assert error.stderr.splitlines() == [f"line {n}" for n in range(11, 31)]
+    assert "exit code 3" in str(error)
+    assert len(world.started()) == 1
+
+
+def test_max_retries_pays_for_fresh_attempts(world):
+    world.begin(task("echo ~{x}; exit 1", runtime="maxRetries: 2"))
+    assert world.failure().exit_code == 1
+    assert [found["number"] for found in world.attempts()] == [0, 1, 2]
+    assert len({found["arn"] for found in world.attempts()}) == 3
+    # Airflow's next try has its budget whole, and its attempts have folders of their own.
+    world.failure(try_number=2)
+    assert [(found["number"], found["try_number"]) for found in world.attempts()[3:]] == [(3, 2), (4, 2), (5, 2)]
+
+
+def test_the_task_says_which_exit_codes_are_a_success(world):
+    assert world.begin(task("echo hi; exit 7", runtime="returnCodes: [0, 7]")).done().outputs[()] == {"out": "hi"}
+
+
+def test_an_output_that_is_missing_fails_the_call_with_its_position(world):
+    error = world.begin(task("true", 'File o = "missing.txt"')).failure()
+    assert isinstance(error, EvaluationError)
+    assert "missing.txt" in str(error)
+    assert error.position is not None
+    assert world.attempts()[0]["kind"] == "command_failed"
+
+
+def test_a_command_that_cannot_be_evaluated_starts_nothing(world):
+    error = world.begin(task("~{read_string(select_first([f]))}")).failure()
+    assert isinstance(error, EvaluationError)
+    assert world.started() == []
+
+
+SCATTER = """version 1.1
+workflow w {
+  input { Array[Array[String]] rows }
+  scatter (row in rows) { scatter (cell in row) { if (cell != "skip") { call t { input: x = cell } } } }
+  output { Array[Array[String?]] out = t.out }
+}
+""" + task('[ "~{x}" != bad ] || [ -e /tmp/never ]; code=$?; echo "<~{x}>"; exit $code').replace("version 1.1", "")
+
+
+def test_shards_run_side_by_side_and_a_failure_does_not_stop_its_siblings(world):
+    world.begin(SCATTER, {"rows": [["a", "skip", "bad"], [], ["b"]]})
+    outcome = world.done(prefixes=[(0,), (1,), (2,)])
+    assert outcome.outputs == {(0, 0): {"out": "<a>"}, (0, 1): None, (2, 0): {"out": "<b>"}}
+    assert list(outcome.failures) == [(0, 2)]
+    assert outcome.failures[0, 2].shard == (0, 2)
+    assert "[0.2] " in "".join(world.log.lines)
+    # The next try runs what has not succeeded, and nothing else.
+    before = len(world.started())
+    again = world.done(prefixes=[(0,), (1,), (2,)], try_number=2)
+    assert again.outputs == outcome.outputs
+    assert len(world.started()) == before + 1
+
+
+def test_limits_hold_back_what_is_too_much(world):
+    world.settings = replace(world.settings, max_tasks_per_call=2)
+    world.begin(SCATTER.replace("echo", "sleep 0.3; echo"), {"rows": [["a", "b", "c", "d", "e"]]})
+    most = 0
+
+    def describe(call, **arguments):
+        nonlocal most
+        answer = call(**arguments)
+        most = max(most, sum(found["lastStatus"] != "STOPPED" for found in answer["tasks"]))
+        return answer
+
+    world.ecs.change["describe_tasks"] = describe
+    assert len(world.done().outputs) == 5
+    assert most == 2
+
+
+def test_a_success_is_adopted_in_the_same_try_and_run_again_when_cleared(world):
+    world.begin(task("date +%s%N"))
+    first = world.done()
+    assert world.done() == first
+    assert len(world.started()) == 1
+    second = world.done(try_number=2)
+    assert second.outputs[()]["out"] != first.outputs[()]["out"]
+    assert world.open().call_outputs("t", ()) == second.outputs[()]
+    assert world.done(try_number=3, fresh=False) == second
+    assert len(world.started()) == 2
+
+
+def test_a_host_that_restarts_takes_up_the_task_that_runs(world):
+    world.begin(task("sleep 1; echo done"))
+
+    async def restart() -> CallOutcome:
+        first = asyncio.ensure_future(world.call())
+        await until(world.started)
+        await asyncio.sleep(0.3)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        return await world.call()
+
+    assert asyncio.run(restart()).outputs == {(): {"out": "done"}}
+    assert len(world.started()) == 1
+    assert world.ecs.asked_for("stop_task") == []
+    assert "taking up attempt 0" in world.log
+
+
+def test_a_host_that_goes_away_while_a_task_starts_does_not_start_it_twice(world):
+    world.begin(task("sleep 0.5; echo done"))
+
+    def slow(call, **arguments):
+        answer = call(**arguments)
+        time.sleep(0.3)
+        return answer
+
+    world.ecs.change["run_task"] = slow
+
+    async def restart() -> CallOutcome:
+        first = asyncio.ensure_future(world.call())
+        await until(world.started)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        return await world.call()
+
+    assert asyncio.run(restart()).outputs == {(): {"out": "done"}}
+    # If it was asked for twice, then with one token, and it is one task.
+    assert len({arguments["clientToken"] for arguments in world.started()}) == 1
+    assert len({found["arn"] for found in world.attempts()}) == 1
+
+
+def test_a_result_outlives_what_ecs_remembers(world):
+    world.begin(task("echo done")).done()
+    key = f"{world.open().folder}calls/t/_/".split("/", 3)[3]
+    attempts = world.attempts()
+    for field in ("kind", "exit_code"):
+        attempts[0][field] = None
+    attempts[0]["arn"] += "0"
+    attempts[0]["started"] -= 7200
+    world.s3.put_object(Bucket=world.bucket, Key=f"{key}attempts.json", Body=json.dumps(attempts).encode())
+    world.s3.delete_object(Bucket=world.bucket, Key=f"{key}outputs.json")
+    began = time.monotonic()
+    assert world.done().outputs == {(): {"out": "done"}}
+    assert len(world.started()) == 1
+    assert time.monotonic() - began < 10
+
+
+def test_a_task_that_left_nothing_and_is_forgotten_is_replaced(world):
+    world.begin(task("echo done")).done()
+    attempts = world.attempts()
+    attempts[0].update(kind=None, exit_code=None, started=attempts[0]["started"] - 7200, arn=attempts[0]["arn"] + "0")
+    key = f"{world.open().folder}calls/t/_/".split("/", 3)[3]
+    world.s3.put_object(Bucket=world.bucket, Key=f"{key}attempts.json", Body=json.dumps(attempts).encode())
+    for name in ("outputs.json", "0/result.json"):
+        world.s3.delete_object(Bucket=world.bucket, Key=f"{key}{name}")
+    assert world.done().outputs == {(): {"out": "done"}}
+    assert [found["kind"] for found in world.attempts()] == ["lost", "succeeded"]
+
+
+def test_stopping_a_call_ends_it_and_a_new_try_runs_it_afresh(world):
+    world.begin(task('if [ -n "~{x}" ]; then sleep 60; fi; echo done'), {"x": "long"})
+
+    async def stop() -> CallOutcome:
+        waiting = asyncio.ensure_future(world.call())
+        await until(lambda: "is running" in world.log)
+        await stop_call(world.open(), "t", [()], "enough of it")
+        return await waiting
+
+    outcome = asyncio.run(stop())
+    error = outcome.failures[()]
+    assert error.kind == "stopped_by_user"
+    assert "enough of it" in str(error)
+    assert len(world.started()) == 1
+
+
+def test_a_task_that_an_earlier_try_left_stopped_does_not_fail_the_new_one(world):
+    world.begin(task('if [ -e "$0.second" ]; then echo; fi; sleep 1; echo done'))
+
+    async def clear() -> CallOutcome:
+        waiting = asyncio.ensure_future(world.call())
+        await until(lambda: "is running" in world.log)
+        waiting.cancel()
+        await stop_call(world.open(), "t", [()], "cleared")
+        return await world.call(try_number=2)
+
+    assert asyncio.run(clear()).outputs == {(): {"out": "done"}}
+    assert [found["kind"] for found in world.attempts()] == ["stopped_by_user", "succeeded"]
+
+
+def test_stopping_one_shard_leaves_the_others_alone(world):
+    world.begin(SCATTER.replace("echo", "sleep 1.5; echo"), {"rows": [["a"], ["b"]] + [["skip"]] * 8 + [["c"]]})
+
+    async def stop() -> CallOutcome:
+        waiting = asyncio.ensure_future(world.call(prefixes=[(0,), (1,), (10,)]))
+        await until(lambda: sum("is running" in line for line in world.log.lines) == 3)
+        await stop_call(world.open(), "t", [(1,)], "only this one")
+        return await waiting
+
+    outcome = asyncio.run(stop())
+    assert list(outcome.failures) == [(1, 0)]
+    assert {shard for shard, outputs in outcome.outputs.items() if outputs} == {(0, 0), (10, 0)}
+
+
+def test_throttling_and_missing_tasks_do_not_fail_a_call(world):
+    refused = iter([True, True])
+
+    def throttle(call, **arguments):
+        if next(refused, False):
+            raise refusal("ThrottlingException", "Rate exceeded")
+        return call(**arguments)
+
+    missing = iter([True, True])
+
+    def forget(call, **arguments):
+        return {"tasks": [], "failures": []} if next(missing, False) else call(**arguments)
+
+    world.ecs.change.update(run_task=throttle, describe_tasks=forget)
+    assert world.begin(task("echo done")).done().outputs == {(): {"out": "done"}}
+    assert len(world.started()) == 3
+
+
+def ending_as(world, changes, times=1):
+    """Let ECS say of the first tasks that end, that they ended in another way, and leave no result."""
+    changed: list[str] = []
+
+    def describe(call, **arguments):
+        answer = call(**arguments)
+        for found in answer["tasks"]:
+            if found["lastStatus"] != "STOPPED":
+                continue
+            arn = found["taskArn"]
+            if arn not in changed and len(changed) < times:
+                changed.append(arn)
+                overrides = found["overrides"]["containerOverrides"]
+                prefix = next(
+                    v["value"] for c in overrides for v in c.get("environment", []) if v["name"] == "WDL_ATTEMPT"
+                )
+                world.s3.delete_object(Bucket=world.bucket, Key=f"{prefix.split('/', 3)[3]}result.json")
+            if arn in changed:
+                changes(found)
+        return answer
+
+    world.ecs.change["describe_tasks"] = describe
+
+
+def spot(found):
+    found.update(stopCode="SpotInterruption", stoppedReason="Your Spot Task was interrupted.")
+
+
+def test_an_interruption_goes_back_to_capacity_that_stays(world):
+    world.settings = replace(world.settings, spot_capacity_providers=("spot-instances",), infrastructure_retries=0)
+    ending_as(world, spot)
+
+    def as_launch_type(call, **arguments):
+        # The embedded cluster has no such capacity provider.
+        if arguments.pop("capacityProviderStrategy", None):
+            arguments["launchType"] = "EC2"
+        return call(**arguments)
+
+    world.ecs.change["run_task"] = as_launch_type
+    assert world.begin(task("echo done", runtime="preemptible: 1")).done().outputs == {(): {"out": "done"}}
+    assert [(found["kind"], found["spot"]) for found in world.attempts()] == [
+        ("interrupted", True),
+        ("succeeded", False),
+    ]
+    assert ["capacityProviderStrategy" in arguments for arguments in world.started()] == [True, False]
+
+
+def test_out_of_memory_is_tried_again_with_more(world):
+    def killed(found):
+        for container in found["containers"]:
+            if container["name"] == "command":
+                container.update(exitCode=137, reason="OutOfMemoryError: Container killed due to memory usage")
+
+    ending_as(world, killed)
+    assert world.begin(task("echo done", runtime='memory: "1 GiB"')).done().outputs == {(): {"out": "done"}}
+    assert [arguments["overrides"]["memory"] for arguments in world.started()] == ["1024", "2048"]
+
+
+def test_a_lost_task_is_replaced(world):
+    def stage_out_died(found):
+        found["containers"][2]["exitCode"] = 1
+
+    ending_as(world, stage_out_died)
+    assert world.begin(task("echo done")).done().outputs == {(): {"out": "done"}}
+    assert [found["kind"] for found in world.attempts()] == ["lost", "succeeded"]
+
+
+def test_an_input_that_has_gone_says_so_and_is_not_tried_again(world):
+    world.s3.put_object(Bucket=world.bucket, Key="in/gone", Body=b"x")
+    world.begin(task("cat ~{f}"), {"f": f"s3://{world.bucket}/in/gone"})
+    world.s3.delete_object(Bucket=world.bucket, Key="in/gone")
+    error = world.failure()
+    assert error.kind == "never_started"
+    assert "in/gone" in str(error)
+    assert len(world.started()) == 1
+
+
+def test_a_task_without_an_image_says_what_to_set(world):
+    wdl = task("true").replace('docker: "debian:12"', "")
+    error = world.begin(wdl).failure()
+    assert "names no container image" in str(error)
+    world.settings = replace(world.settings, image="debian:12")
+    assert world.done().failures == {}

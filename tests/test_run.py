@@ -1,0 +1,125 @@
+"""How a run begins, is found again and ends; S3 is a dictionary."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.errors import AuthorError, EvaluationError, InputsError, SettingsError
+from airflow_wdl_ecs.run import begin_run, finish_run, open_run
+from airflow_wdl_ecs.wdl.lower import compile_wdl
+
+from .ecs.test_settings import COMPLETE
+from .fake_aws import FakeS3
+
+WORKFLOW = """version 1.2
+workflow w {
+  input { Array[File] reads  File panel = "s3://panels/p.bed"  Directory? ref  Int n = 2 }
+  Int twice = n * 2
+  call t { input: n = twice }
+  output { Int total = t.y + twice  String first = read_string(reads[0]) }
+}
+task t { input { Int n } command <<< >>> output { Int y = n } runtime { docker: "x" } }
+"""
+
+
+@pytest.fixture
+def s3() -> FakeS3:
+    found = FakeS3()
+    for key in ("a.fq", "b.fq", "ref/x/y"):
+        found.put_object(Bucket="in", Key=key, Body=b"ACGT")
+    return found
+
+
+@pytest.fixture
+def clients(s3):
+    ecs = SimpleNamespace(meta=SimpleNamespace(region_name="eu-west-1"))
+    return {"s3": s3, "ecs": ecs}.__getitem__
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return compile_wdl(WORKFLOW)
+
+
+def test_a_run_is_found_again_as_it_began(s3, clients, plan):
+    inputs = {"w.reads": ["s3://in/a.fq", "s3://in/b.fq"], "ref": "s3://in/ref"}
+    begun = begin_run(COMPLETE, clients, plan, inputs, dag_id="d", run_id="r")
+    found = open_run(COMPLETE, clients, "d", "r")
+    assert found.folder == begun.folder == "s3://b/wdl/runs/d/r/"
+    assert found.plan == plan
+    assert found.inputs == begun.inputs
+    assert found.inputs["reads"] == ["s3://in/a.fq", "s3://in/b.fq"]
+    assert found.settings.region == "eu-west-1"
+    about = json.loads(s3.objects["b", "wdl/runs/d/r/run.json"])
+    assert about["plan"] == plan.digest
+    assert set(about["readable"]) == {"s3://in/a.fq", "s3://in/b.fq", "s3://in/ref/", "s3://panels/p.bed"}
+    assert found.store.size("s3://in/ref/") == 4
+    with pytest.raises(EvaluationError, match="may not read"):
+        found.store.read("s3://in/other")
+
+
+def test_the_plan_and_the_inputs_are_read_once_per_process(s3, clients, plan):
+    begin_run(COMPLETE, clients, plan, {"reads": ["s3://in/a.fq"]}, dag_id="d", run_id="once")
+    open_run(COMPLETE, clients, "d", "once")
+    s3.calls.clear()
+    open_run(COMPLETE, clients, "d", "once")
+    assert s3.calls == [("get", "wdl/runs/d/once/run.json")]
+
+
+def test_runs_with_a_scope_of_their_own_do_not_meet(clients, plan):
+    inputs = {"reads": ["s3://in/a.fq"]}
+    one = begin_run(COMPLETE, clients, plan, {**inputs, "n": 3}, dag_id="d", run_id="r", scope="task one")
+    begin_run(COMPLETE, clients, plan, {**inputs, "n": 4}, dag_id="d", run_id="r", scope="task two")
+    assert one.folder == "s3://b/wdl/runs/d/r/tasks/task=20one/"
+    assert open_run(COMPLETE, clients, "d", "r", scope="task one").inputs["n"] == 3
+    assert open_run(COMPLETE, clients, "d", "r", scope="task two").inputs["n"] == 4
+
+
+def test_all_files_that_are_not_there_are_named_at_once(s3, clients, plan):
+    inputs = {"reads": ["s3://in/a.fq", "s3://in/no", "s3://in/neither"], "ref": "s3://in/re"}
+    before = dict(s3.objects)
+    with pytest.raises(InputsError) as caught:
+        begin_run(COMPLETE, clients, plan, inputs, dag_id="d", run_id="r")
+    assert [problem.message.split()[-1] for problem in caught.value.problems] == [
+        "s3://in/neither",
+        "s3://in/no",
+        "s3://in/re",
+    ]
+    assert s3.objects == before
+
+
+def test_a_file_that_is_not_in_s3_is_refused(clients, plan):
+    with pytest.raises(InputsError, match=r"not an s3:// URI of a file: /data/a\.fq"):
+        begin_run(COMPLETE, clients, plan, {"reads": ["/data/a.fq"]}, dag_id="d", run_id="r")
+
+
+def test_settings_are_checked_before_anything_else(s3, clients, plan):
+    s3.calls.clear()
+    with pytest.raises(SettingsError, match="cluster is not set"):
+        begin_run(EcsSettings(), clients, plan, {}, dag_id="d", run_id="r")
+    assert s3.calls == []
+
+
+def test_a_run_that_has_not_begun_says_what_to_do(clients):
+    with pytest.raises(AuthorError, match="no run in s3://b/wdl/runs/d/none/") as caught:
+        open_run(COMPLETE, clients, "d", "none")
+    assert "clear" in str(caught.value)
+
+
+def test_a_run_of_another_format_is_refused(s3, clients):
+    s3.put_object(Bucket="b", Key="wdl/runs/d/old/run.json", Body=b'{"format": 99}')
+    with pytest.raises(AuthorError, match="format 99, not 1"):
+        open_run(COMPLETE, clients, "d", "old")
+
+
+def test_the_end_of_a_run_evaluates_its_outputs_from_those_of_its_calls(s3, clients, plan):
+    run = begin_run(COMPLETE, clients, plan, {"reads": ["s3://in/a.fq"]}, dag_id="d", run_id="ends")
+    with pytest.raises(EvaluationError, match="has no outputs yet"):
+        finish_run(run)
+    run.store.put_json(f"{run.store.layout.shard('t', ())}outputs.json", {"outputs": {"y": 7}})
+    assert finish_run(open_run(COMPLETE, clients, "d", "ends")) == {"total": 11, "first": "ACGT"}
+    assert json.loads(s3.objects["b", "wdl/runs/d/ends/outputs.json"]) == {"total": 11, "first": "ACGT"}
