@@ -208,6 +208,9 @@ class TaskEvaluation:
     def _declared(self, path: str, *, directory: bool) -> str | None:
         """A declaration's path in the container: localized, below an input directory, or as written."""
         if "://" in path:
+            uri = path.rstrip("/") + "/" if directory else path
+            if path.startswith("s3://") and self._files.size(uri) is None:
+                return None
             return self._locations.localize(path, directory=directory)
         if self._locations.input_uri(path, directory=directory) is None:
             return path  # of the image or of the work directory: only the command can tell

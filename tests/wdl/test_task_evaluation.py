@@ -140,8 +140,16 @@ class TestInputs:
         assert (caught.value.call, caught.value.shard) == ("align.t", (2, 1))
 
     def test_a_default_in_s3_is_staged(self):
-        found = evaluation('input { File ref = "s3://refs/g.fa" } command <<<>>>')
+        files = MemoryFiles({"s3://refs/g.fa": "ACGT"})
+        found = evaluation('input { File ref = "s3://refs/g.fa" } command <<<>>>', files=files)
         assert [staged.uri for staged in found.stage_in] == ["s3://refs/g.fa"]
+
+    def test_a_default_that_does_not_exist_is_null_if_it_may_be(self):
+        found = evaluation('input { File? ref = "s3://refs/g.fa" } command <<<~{defined(ref)}>>>')
+        assert found.command() == "false"
+        assert found.stage_in == ()
+        with pytest.raises(EvaluationError, match=r"no such file: s3://refs/g\.fa"):
+            evaluation('input { File ref = "s3://refs/g.fa" } command <<<>>>')
 
     def test_a_path_of_the_image_stays_as_it_is_and_is_not_read(self):
         assert evaluation('File f = "/opt/ref.fa" command <<<~{f}>>>').command() == "/opt/ref.fa"
