@@ -15,6 +15,9 @@ from moto.logs.models import LogsBackend, logs_backends
 from .account import ACCOUNT
 from .containers import ContainerStartError
 
+MAX_STREAM = 64 * 1024 * 1024
+"""Characters that are kept of one container's output, since moto keeps it in memory; a last event says so."""
+
 MAX_EVENT = 256 * 1024 - 26
 """Bytes of one log event; a longer line becomes several, as the driver does."""
 
@@ -33,6 +36,7 @@ class LogStream:
         self._backend: LogsBackend = logs_backends[ACCOUNT][self.region]
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._rest = ""
+        self._room = MAX_STREAM
         try:
             if options.get("awslogs-create-group") == "true":
                 self._backend.ensure_log_group(self.group)
@@ -45,6 +49,8 @@ class LogStream:
 
     def write(self, chunk: bytes) -> None:
         """Write every whole line; keep the rest for the next chunk."""
+        if self._room <= 0:
+            return
         text = self._rest + self._decode(chunk, final=not chunk)
         *lines, self._rest = text.split("\n")
         if self._rest and (not chunk or len(self._rest) > MAX_EVENT):
@@ -56,6 +62,10 @@ class LogStream:
             for line in (line.removesuffix("\r") for line in lines)
             for start in range(0, len(line), MAX_EVENT)  # an empty line is no event
         ]
+        self._room -= sum(len(line) for line in lines)
+        if self._room <= 0:
+            text = f"The embedded CloudWatch Logs keep {MAX_STREAM} characters of a stream; the rest is left out."
+            events.append({"timestamp": now, "message": text})
         if events:
             self._backend.put_log_events(self.group, self.name, events)
 

@@ -7,6 +7,7 @@ check of the Host header. This module knows HTTP and no tasks.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import io
 import json
@@ -14,7 +15,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -31,6 +32,9 @@ Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
+MAX_BODIES = 512 * 1024 * 1024
+"""Bytes of uploads that are handled at a time; more wait, since moto reads each into memory."""
+
 ECS_TARGET = "AmazonEC2ContainerServiceV20141113."
 KEY_HEADER = "HTTP_X_WDL_ACCESS_KEY"
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]+/([^/]+)/([^/]+)/aws4_request")
@@ -42,6 +46,29 @@ _REASONS = {
     500: "Internal Server Error",
     503: "Slow Down",
 }
+
+
+class Room:
+    """So many bytes at a time: whoever wants more waits; what is larger than all has it alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def room_for(self, length: int) -> Iterator[None]:
+        """Hold ``length`` bytes."""
+        length = min(length, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= length)
+            self._free -= length
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += length
+                self._changed.notify_all()
 
 
 class Front:
@@ -70,6 +97,7 @@ class Front:
         self._access_key = access_key
         self._nonce = nonce
         self._hosts: frozenset[str] = frozenset()
+        self._uploads = Room(MAX_BODIES)
         self._moto_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self.calls: Counter[str] = Counter()
@@ -85,7 +113,8 @@ class Front:
         path = environ.get("PATH_INFO", "")
         key, region, service = _credential(environ)
         if not hmac.compare_digest(key.encode(), self._access_key.encode()):
-            return _error(start_response, ApiError("UnrecognizedClientException", "The access key is not valid.", 403))
+            error = ApiError("UnrecognizedClientException", "The access key is not valid.", 403)
+            return _refuse(environ, service, error, start_response)
         if path.startswith("/_wdl/"):
             return self._own(path, environ, start_response)
         return self._aws(path, service, region, environ, start_response)
@@ -100,7 +129,8 @@ class Front:
             self.calls[operation] += 1
         time.sleep(self._faults.latency(operation))
         if self._faults.throttled(operation):
-            return _throttled(service, start_response)
+            error = ApiError("ThrottlingException", "Rate exceeded", 503 if service == "s3" else 400)
+            return _refuse(environ, service, error, start_response)
         if path.startswith("/moto-api"):
             return _text(start_response, 404, "Not here.")
         if target.startswith(ECS_TARGET):
@@ -119,10 +149,11 @@ class Front:
             if answer is not None:
                 start_response(answer.status, list(answer.headers))
                 return answer
-        answered = self._moto(environ, start_response)
-        if method in ("PUT", "POST", "DELETE"):
-            self._objects.changed(bucket, name)
-        return answered
+        with self._uploads.room_for(int(environ.get("CONTENT_LENGTH") or 0)):
+            answered = self._moto(environ, start_response)
+            if method in ("PUT", "POST", "DELETE"):
+                self._objects.changed(bucket, name)
+            return answered
 
     def _ecs(self, operation: str, region: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -192,11 +223,18 @@ def _credential(environ: Environ) -> tuple[str, str, str]:
     return (match.group(1), match.group(2), match.group(3)) if match else ("", "", "")
 
 
-def _throttled(service: str, start_response: StartResponse) -> list[bytes]:
-    if service == "s3":
-        text = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-        return _send(start_response, 503, "application/xml", text.encode())
-    return _error(start_response, ApiError("ThrottlingException", "Rate exceeded"))
+_S3_CODES = {"UnrecognizedClientException": "InvalidAccessKeyId", "ThrottlingException": "SlowDown"}
+
+
+def _refuse(environ: Environ, service: str, error: ApiError, start_response: StartResponse) -> list[bytes]:
+    """An error in the protocol of the service: JSON for those with a target header, XML for the others."""
+    if "HTTP_X_AMZ_TARGET" in environ:
+        return _error(start_response, error)
+    code = _S3_CODES[error.code] if service == "s3" else error.code
+    text = f"<Error><Code>{code}</Code><Message>{error.message}</Message></Error>"
+    if service != "s3":
+        text = f"<ErrorResponse>{text}</ErrorResponse>"
+    return _send(start_response, error.status, "application/xml", text.encode())
 
 
 def _json(start_response: StartResponse, status: int, value: Any) -> list[bytes]:
