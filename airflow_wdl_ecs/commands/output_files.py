@@ -15,7 +15,7 @@ from ..wdl.inputs import map_files
 def place_outputs(plan: Plan, outputs: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Give every file and folder among the outputs its own path below ``folder/out``.
 
-    :param outputs: output name -> value, files as ``s3://`` URIs, a folder's with a slash at its end.
+    :param outputs: output name -> value, files and folders as ``s3://`` URIs.
     :return: the outputs with those paths, and URI -> path of what has to be fetched; an output that two names share is
         fetched once.
     """

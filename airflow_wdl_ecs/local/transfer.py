@@ -121,19 +121,26 @@ def _is_there(s3: Any, bucket: str, wanted: Upload) -> bool:
 def download(s3: Any, targets: Mapping[str, str]) -> int:
     """Fetch files, and folders with all that is below them.
 
-    :param targets: URI -> the local path where it is wanted; a folder's URI ends with ``/``.
+    :param targets: URI -> the local path where it is wanted; a folder's URI may end with ``/``.
     :return: the number of bytes.
     :raises AwsError: for a file that is not there, or did not arrive whole.
     """
-    wanted: list[tuple[str, Path]] = []
-    for uri, target in targets.items():
-        if uri.endswith("/"):
-            Path(target).mkdir(parents=True, exist_ok=True)
-            wanted += [(found, Path(target, found.removeprefix(uri))) for found in _below(s3, uri)]
-        else:
-            wanted.append((uri, Path(target)))
     with ThreadPoolExecutor(THREADS) as pool:
+        wanted = [file for found in pool.map(lambda pair: _files_of(s3, *pair), targets.items()) for file in found]
         return sum(pool.map(lambda pair: _fetch(s3, *pair), wanted))
+
+
+def _files_of(s3: Any, uri: str, target: str) -> list[tuple[str, Path]]:
+    """What has to be fetched for a URI: the file itself, or all files of the folder, each with its path."""
+    below = list(_below(s3, uri))
+    if uri in below:
+        return [(uri, Path(target))]
+    folder = uri if uri.endswith("/") else f"{uri}/"
+    files = [found for found in below if found.startswith(folder)]
+    if not files and not uri.endswith("/"):
+        raise AwsError(f"{uri} is not there", code="NoSuchKey", operation="GetObject")
+    Path(target).mkdir(parents=True, exist_ok=True)
+    return [(found, Path(target, found.removeprefix(folder))) for found in files]
 
 
 def _below(s3: Any, uri: str) -> Iterator[str]:

@@ -199,10 +199,19 @@ def test_files_and_folders_go_in_and_come_out(cli: CommandLine) -> None:
     assert all(Path(path).is_file() for path in found["files.several"])
 
 
+COPY = """
+version 1.0
+task copy {
+  input { File f }
+  command <<< cat ~{f} >>>
+  output { String s = read_string(stdout()) }
+}
+"""
+
+
 def test_a_changed_file_is_read_anew(cli: CommandLine) -> None:
-    source = "version 1.0\ntask copy { input { File f } command <<< cat ~{f} >>> output { String s = read_string(stdout()) } }"
     cli.write("old", "f.txt")
-    assert cli.run_wdl(source, "f=f.txt").outputs == {"copy.s": "old"}
+    assert cli.run_wdl(COPY, "f=f.txt").outputs == {"copy.s": "old"}
     cli.write("new text", "f.txt")
     assert cli("run", "workflow.wdl", "f=f.txt").outputs == {"copy.s": "new text"}
 
@@ -271,6 +280,15 @@ def test_a_component_that_is_killed_is_started_again(cli: CommandLine, component
     os.kill(before, signal.SIGKILL)
     assert cli.run_wdl(HELLO, "name=again").outputs == {"hello.message": "Hello, again!"}
     assert cli.processes()[component] != before
+
+
+def test_the_embedded_aws_is_started_again_with_its_files(cli: CommandLine) -> None:
+    cli.write("kept", "f.txt")
+    assert cli.run_wdl(COPY, "f=f.txt").outputs == {"copy.s": "kept"}
+    server = json.loads((cli.home / "aws" / "aws.json").read_text())["pid"]
+    os.kill(server, signal.SIGKILL)
+    assert cli("run", "workflow.wdl", "f=f.txt").outputs == {"copy.s": "kept"}
+    assert json.loads((cli.home / "aws" / "aws.json").read_text())["pid"] != server
 
 
 def test_a_run_survives_the_kill_of_the_triggerer_and_of_the_control(cli: CommandLine) -> None:

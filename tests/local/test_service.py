@@ -25,7 +25,7 @@ from airflow_wdl_ecs.local.airflow_home import (
     write_private,
 )
 from airflow_wdl_ecs.local.service import BACKOFF_LIMIT, free_port, kept_port, kept_secrets, restart_delay, sweep
-from airflow_wdl_ecs.local.sessions import Session, end_sessions, fork_component, is_alive, members
+from airflow_wdl_ecs.local.sessions import Session, end_sessions, is_alive, members
 
 
 @pytest.fixture
@@ -192,9 +192,3 @@ def test_whoever_has_the_lock_supervises(home: AirflowHome) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert client.is_supervised(home)
     assert not client.is_supervised(home)
-
-
-def test_fork_component_is_what_the_service_uses() -> None:
-    from airflow_wdl_ecs.local import service
-
-    assert service.fork_component is fork_component

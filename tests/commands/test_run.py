@@ -1,0 +1,85 @@
+"""What ``run`` does on this machine before and after the run itself."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_wdl_ecs.commands.given_inputs import joined
+from airflow_wdl_ecs.commands.progress import Progress
+from airflow_wdl_ecs.commands.run import make_run_folder, write_result
+from airflow_wdl_ecs.errors import InputsError
+from airflow_wdl_ecs.plan import Plan
+
+
+def test_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = make_run_folder("", "wf"), make_run_folder("", "wf")
+    assert first != second
+    assert first.parent == second.parent == tmp_path
+    assert make_run_folder("made/here", "wf").parent == tmp_path / "made/here"
+    assert make_run_folder("exactly/.", "wf") == tmp_path / "exactly"
+    assert make_run_folder("exactly/.", "wf") == tmp_path / "exactly"
+    assert make_run_folder(".", "wf") == tmp_path
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputsError, match="-d file"):
+        make_run_folder("file", "wf")
+
+
+def test_a_value_may_be_a_word_of_its_own() -> None:
+    assert joined(["a=", "1", "b=2", "c=", "d=3", "e"]) == ["a=1", "b=2", "c=", "d=3", "e"]
+
+
+def test_the_result_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_result({"outputs": {"wf.x": 1}}, str(tmp_path / "out.json"))
+    assert json.loads((tmp_path / "out.json").read_text()) == {"outputs": {"wf.x": 1}}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    assert capsys.readouterr().out == ""
+    write_result({"dir": "d"}, None)
+    assert json.loads(capsys.readouterr().out) == {"dir": "d"}
+
+
+def test_progress_says_each_change_of_a_call_once() -> None:
+    stream = io.StringIO()
+    plan = Plan.from_json(
+        json.dumps(
+            {
+                "name": "w",
+                "format": 1,
+                "documents": {},
+                "sections": [],
+                "calls": [
+                    {
+                        "id": "sort",
+                        "section": "",
+                        "name": "sort",
+                        "task": "sort",
+                        "position": {"file": "w", "line": 1, "column": 1},
+                    }
+                ],
+            }
+        )
+    )
+    progress = Progress(plan, stream=stream)
+    for task, index, state in [
+        ("inputs", -1, "running"),
+        ("sort", 3, "scheduled"),
+        ("sort", 3, "deferred"),
+        ("sort", 3, "running"),
+        ("sort", 3, "up_for_retry"),
+        ("sort", 3, "deferred"),
+        ("sort", 3, "success"),
+        ("outputs", -1, "failed"),
+    ]:
+        progress.note(task, index, state)
+    lines = [line.partition("] ")[2] for line in stream.getvalue().splitlines()]
+    assert lines == [
+        "call sort[3]: running",
+        "call sort[3]: failed, will be tried again",
+        "call sort[3]: running",
+        "call sort[3]: done",
+        "task outputs: failed",
+    ]
