@@ -89,8 +89,14 @@ class Plain:
         empty_folder(Path(self.root))
 
     def sweep(self) -> int:
-        """Nothing of its own: the server sweeps marked processes."""
+        """No processes of its own (the server ends marked ones), but what an earlier server had moved aside."""
+        for aside in Path(self.root).parent.glob(f"{_aside_prefix(Path(self.root))}*"):
+            shutil.rmtree(aside, ignore_errors=True)
         return 0
+
+
+def _aside_prefix(root: Path) -> str:
+    return f".trash-{root.name}-"
 
 
 def empty_folder(root: Path) -> None:
@@ -100,7 +106,7 @@ def empty_folder(root: Path) -> None:
     entries = list(root.iterdir()) if root.is_dir() else []
     if not entries:
         return
-    aside = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".trash-{root.name}-"))
+    aside = Path(tempfile.mkdtemp(dir=root.parent, prefix=_aside_prefix(root)))
     for entry in entries:
         with contextlib.suppress(OSError):
             entry.rename(aside / entry.name)
