@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, TaskGroup, TriggerRule, task_group
+from airflow.sdk.definitions.param import ParamsDict
 
 from .errors import AuthorError
 from .operators import WdlEcsTaskOperator, WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator
@@ -91,7 +92,7 @@ def build_dag(
         _Builder(plan, inputs or {}, settings, call_args or {}).build()
     # Airflow copies the params that a DAG has into every operator made in it, and validates them all for each one
     # when it serialises the DAG: minutes for a workflow of hundreds of inputs. Those of the DAG are enough.
-    dag.params = params
+    dag.params = ParamsDict(params)
     return dag
 
 

@@ -39,7 +39,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         settings: dict[str, Any] | None = None,
         instance: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.call = call
         self.scatter = scatter
         self.scope = scope
