@@ -31,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.triggers"]},
         ],
+        "cli": ["airflow_wdl_ecs.cli.airflow_commands"],
         "config": {
             SECTION: {
                 "description": "Where and how the calls of WDL workflows run on Amazon ECS.",
