@@ -1,0 +1,196 @@
+# shellcheck shell=bash disable=SC2154
+# What stage-out keeps, and how it says so. Uses $folder and $work; see ``staging``.
+shopt -s nullglob
+files=() directories=() problems=() globs=()
+declare -A kept=() held=()
+root=$(realpath -- "$folder")
+
+# Each function that gives a text gives it in REPLY, since a subshell per file would be slow.
+json() {
+  local LC_ALL=C s=$1 code char escape
+  s=${s//\\/\\\\}
+  s=${s//\"/\\\"}
+  if [[ $s == *[$'\x01'-$'\x1f']* ]]; then
+    for (( code = 1; code < 32; code++ )); do
+      printf -v escape '\\x%02x' "$code"
+      printf -v char '%b' "$escape"
+      printf -v escape '\\u%04x' "$code"
+      s=${s//"$char"/"$escape"}
+    done
+  fi
+  REPLY="\"$s\""
+}
+
+json_array() {
+  local item out=
+  for item in "$@"; do json "$item"; out+="${out:+,}$REPLY"; done
+  REPLY="[$out]"
+}
+
+# A path relative to the work directory without ".", ".." and "//"; fails if it leads out of the work directory.
+normal() {
+  local path=$1 part out=
+  if [[ $path == /* ]]; then
+    [[ $path == "$work"/* ]] || return 1
+    path=${path#"$work"/}
+  fi
+  path=$path/
+  while [[ -n $path ]]; do
+    part=${path%%/*}
+    path=${path#*/}
+    case $part in
+      '' | .) ;;
+      ..) [[ -n $out ]] || return 1; [[ $out == */* ]] && out=${out%/*} || out= ;;
+      *) out+="${out:+/}$part" ;;
+    esac
+  done
+  REPLY=$out
+}
+
+keep_file() {
+  if [[ -z ${kept["/$1"]+x} ]]; then kept["/$1"]=1; files+=("$1"); fi
+}
+
+keep_folder() {
+  local at=$1 entry target
+  [[ -z ${held["/$at"]+x} ]] || return 0
+  held["/$at"]=1
+  shopt -s dotglob
+  local entries=("$work${at:+/$at}"/*)
+  shopt -u dotglob
+  for entry in "${entries[@]}"; do
+    if [[ -d $entry ]]; then
+      if [[ -L $entry ]]; then
+        target=$(realpath -- "$entry")
+        if [[ $target/ != "$root"/* ]]; then
+          problems+=("${entry#"$work"/} is a link that leads out of the task's folder")
+          continue
+        elif [[ $(realpath -- "${entry%/*}")/ == "$target"/* ]]; then
+          problems+=("${entry#"$work"/} is a link to a folder around it")
+          continue
+        fi
+      fi
+      keep_folder "${entry#"$work"/}"
+    else
+      keep_file "${entry#"$work"/}"
+    fi
+  done
+}
+
+keep_path() {
+  local path=$work${1:+/$1}
+  if [[ -d $path ]]; then
+    if [[ $(realpath -- "$path")/ != "$root"/* ]]; then
+      problems+=("$1 is a link that leads out of the task's folder")
+      return
+    fi
+    directories+=("$1")
+    keep_folder "$1"
+  elif [[ -e $path || -L $path ]]; then
+    keep_file "$1"
+  fi
+}
+
+# keep_glob PATTERN VARIANT...: the variants are what brace expansion makes of the pattern.
+keep_glob() {
+  local pattern=$1 variant match matches=() IFS=
+  shift
+  for variant in "$@"; do
+    # Not quoted: this is where a pattern is expanded. With an empty IFS nothing else happens to it.
+    for match in $variant; do
+      if [[ -f $match ]]; then
+        if normal "$match"; then
+          matches+=("$REPLY")
+          keep_file "$REPLY"
+        else
+          problems+=("$match is outside the work directory")
+        fi
+      elif [[ -L $match && ! -e $match ]]; then
+        problems+=("$match is a link to nothing that the task's folder holds")
+      fi
+    done
+  done
+  json "$pattern"
+  pattern=$REPLY
+  json_array "${matches[@]}"
+  globs+=("$pattern:$REPLY")
+}
+
+# Leave out of `files` what cannot be kept, and say why.
+sift() {
+  local file path found=() real=() paths=() from index
+  for file in "${files[@]}"; do
+    path=$work/$file
+    if [[ ! -e $path ]]; then
+      problems+=("$file is a link to nothing that the task's folder holds")
+    elif [[ ! -f $path ]]; then
+      problems+=("$file is neither a file nor a folder")
+    elif [[ ! -r $path ]]; then
+      problems+=("$file cannot be read")
+    else
+      found+=("$file")
+      paths+=("$path")
+    fi
+  done
+  files=()
+  for (( from = 0; from < ${#found[@]}; from += 500 )); do
+    mapfile -t -d '' real < <(realpath -z -- "${paths[@]:from:500}")
+    for index in "${!real[@]}"; do
+      if [[ ${real[index]} == "$root"/* ]]; then
+        files+=("${found[from + index]}")
+      else
+        problems+=("${found[from + index]} is a link that leads out of the task's folder")
+      fi
+    done
+  done
+}
+
+# A tree of links that looks like what is to be uploaded, so that one process uploads everything.
+link_tree() {
+  local file parent index from sources=()
+  local -A members=()
+  mkdir -p -- "$upload/work" || return
+  for file in stdout stderr; do
+    if [[ -e $folder/$file ]]; then ln -s -- "$folder/$file" "$upload/$file" || return; fi
+  done
+  for index in "${!files[@]}"; do
+    file=/${files[index]}
+    members["${file%/*}/"]+="$index "
+  done
+  for parent in "${!members[@]}"; do
+    mkdir -p -- "$upload/work$parent" || return
+    sources=()
+    for index in ${members["$parent"]}; do sources+=("$work/${files[index]}"); done
+    for (( from = 0; from < ${#sources[@]}; from += 500 )); do
+      ln -s -t "$upload/work$parent" -- "${sources[@]:from:500}" || return
+    done
+  done
+}
+
+size_of() {
+  REPLY=0
+  if [[ -e $1 ]]; then REPLY=$(stat -L -c %s -- "$1"); fi
+}
+
+write_result() {
+  local from index sizes=() paths=() manifest=() file out=
+  for file in "${files[@]}"; do paths+=("$work/$file"); done
+  for (( from = 0; from < ${#paths[@]}; from += 500 )); do
+    mapfile -t sizes < <(stat -L -c %s -- "${paths[@]:from:500}")
+    for index in "${!sizes[@]}"; do
+      json "${files[from + index]}"
+      manifest+=("{\"path\":$REPLY,\"size\":${sizes[index]}}")
+    done
+  done
+  (( ${#manifest[@]} == ${#files[@]} )) || return
+  local IFS=,
+  out="{\"exit_code\":$exit_code,\"files\":[${manifest[*]}],"
+  json_array "${directories[@]}"
+  out+="\"directories\":$REPLY,\"globs\":{${globs[*]}},"
+  size_of "$folder/stdout"
+  out+="\"stdout_size\":$REPLY,"
+  size_of "$folder/stderr"
+  out+="\"stderr_size\":$REPLY,"
+  json_array "${problems[@]}"
+  printf '%s' "$out\"problems\":$REPLY}" >"$folder/result.json"
+}
