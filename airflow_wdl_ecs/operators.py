@@ -129,7 +129,8 @@ class WdlInputsOperator(BaseOperator):
 def given_inputs(plan: Plan, context: Context) -> dict[str, Any]:
     """The inputs that a DAG run was given, by the names under which they were given.
 
-    The trigger form sends every field, an untouched one without a literal default as null; such a null is no value.
+    The trigger form sends every field: an untouched one as its literal default, or as null where it has none. Neither
+    is a value: the workflow has the default itself, where a path means what its author wrote.
     """
     conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
     params = dict(context.get("params") or {})
@@ -144,7 +145,8 @@ def given_inputs(plan: Plan, context: Context) -> dict[str, Any]:
         else:
             continue
         name = found or declared.name
-        if given[name] is None and (found is None or not _null_means_something(declared)):
+        untouched = declared.default is not None and given[name] == declared.default
+        if untouched or (given[name] is None and (found is None or not _null_means_something(declared))):
             del given[name]
     return given | conf
 
