@@ -35,3 +35,7 @@ format: install
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: spec
+spec: install  # the examples of the WDL specification, through Airflow; writes docs/spec-conformance.md
+	@$(BIN)/pytest tests/spec -m spec --spec-table $(ARGS)
