@@ -8,6 +8,7 @@ clients there are, and with which credentials, is the host's business (`Clients`
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,13 +62,26 @@ _HINTS = {
     "PlatformTaskDefinitionIncompatibilityException": "the Fargate platform does not take this task definition",
     "UnsupportedFeatureException": "the region or account does not offer this",
 }
-_IO = ThreadPoolExecutor(max_workers=32, thread_name_prefix="wdl-ecs-aws")
-_EVALUATION = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wdl-ecs-evaluation")
+
+
+class _Pools:
+    """The pools of threads; a forked process has the parent's pools without their threads, so it makes its own."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.io = ThreadPoolExecutor(max_workers=32, thread_name_prefix="wdl-ecs-aws")
+        self.evaluation = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wdl-ecs-evaluation")
+
+
+_pools = _Pools()
 
 
 async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call something that blocks on AWS, in the pool of AWS calls."""
-    return await asyncio.get_running_loop().run_in_executor(_IO, partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_pools.io, partial(function, *args, **kwargs))
 
 
 async def in_evaluation_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -75,12 +89,12 @@ async def in_evaluation_thread(function: Callable[..., T], *args: Any, **kwargs:
 
     Few threads are enough, since they share one interpreter lock; and they cannot hold up the waiting for tasks.
     """
-    return await asyncio.get_running_loop().run_in_executor(_EVALUATION, partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_pools.evaluation, partial(function, *args, **kwargs))
 
 
 def side_by_side(function: Callable[[Any], T], items: list[Any]) -> list[T]:
     """Call a blocking function for every item, many at once, in order; for code that is not asynchronous."""
-    return list(_IO.map(function, items))
+    return list(_pools.io.map(function, items))
 
 
 def error_code(error: BaseException) -> str:

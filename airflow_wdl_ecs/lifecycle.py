@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .aws import in_evaluation_thread, in_thread
-from .ecs.client import ecs_client
+from .ecs.client import DESCRIBE_AT_ONCE, ecs_client
 from .ecs.request import attempt_prefix, started_by
-from .errors import WdlEcsError
+from .errors import EvaluationError, WdlEcsError
 from .ledger import Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .run import Run
@@ -91,17 +91,29 @@ async def stop_call(run: Run, call: str, prefixes: Sequence[Shard], reason: str)
     """
     ecs = ecs_client(await in_thread(run.clients, "ecs"))
     cluster, layout = run.settings.cluster, run.store.layout
-    folders = tuple(layout.shard(call, prefix) if prefix else layout.call(call) for prefix in prefixes)
+    stopping = set(await _recorded(run, call, prefixes))
+    # A task that has just started may be in no ledger yet, and one that is in a ledger may not be listed yet.
     arns = await ecs.list_tasks(cluster, started_by(run.dag_id, run.run_id, call, run.scope))
-    stopping: set[str] = set()
-    for at in range(0, len(arns), 100):
-        tasks = await ecs.describe_tasks(cluster, arns[at : at + 100])
+    folders = tuple(layout.shard(call, prefix) if prefix else layout.call(call) for prefix in prefixes)
+    for at in range(0, len(arns), DESCRIBE_AT_ONCE):
+        tasks = await ecs.describe_tasks(cluster, arns[at : at + DESCRIBE_AT_ONCE])
         for arn, task in tasks.items():
             where = attempt_prefix(task) if task else None
             # A shard's folder is .../0/ and an inner one's .../0.3/, so the prefix is compared without its slash.
             if where and any(where.startswith((folder, f"{folder[:-1]}.")) for folder in folders):
-                stopping.add(arn)
-    await asyncio.gather(*(ecs.stop_task(TaskHandle(arn, cluster), reason) for arn in sorted(stopping)))
+                stopping.add(TaskHandle(arn, cluster))
+    await asyncio.gather(*(ecs.stop_task(handle, reason) for handle in stopping))
+
+
+async def _recorded(run: Run, call: str, prefixes: Sequence[Shard]) -> list[TaskHandle]:
+    """The tasks that the ledgers know as running; none where the shards cannot be said."""
+    try:
+        found = [await in_evaluation_thread(run.evaluation.shards, call, prefix) for prefix in prefixes]
+    except EvaluationError:
+        return []
+    shards = [shard for some in found for shard in some]
+    attempts = await asyncio.gather(*(in_thread(Ledger(run.store, call, shard).attempts) for shard in shards))
+    return [last[-1].handle for last in attempts if last and last[-1].kind is None]
 
 
 async def _forget(hosted: HostedCall, successes: Mapping[Shard, Success | None]) -> dict[Shard, Success | None]:
@@ -124,7 +136,7 @@ async def _one(
 
 
 async def _settle(
-    outcome: CallOutcome, shards: Sequence[Shard], call: str, step: Callable[[Shard], Any]
+    outcome: CallOutcome, shards: Sequence[Shard], call: str, step: Callable[[Shard], Awaitable[Any]]
 ) -> dict[Shard, Any]:
     """Do a step for every shard side by side; what fails of it goes into the outcome, and its siblings go on.
 

@@ -126,7 +126,11 @@ class Poller:
         now = self._clock()
         for arn in arns:
             for watch in list(self._watches.get(arn, ())):
-                self._tell(watch, tasks[arn], now)
+                try:
+                    self._tell(watch, tasks[arn], now)
+                except Exception as error:
+                    # What one listener does must not end the waiting of all.
+                    watch.future.set_exception(error)
                 if watch.future.done():
                     self._forget(arn, watch)
 

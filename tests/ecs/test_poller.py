@@ -118,6 +118,16 @@ def test_a_refusal_reaches_everyone_who_waits():
     assert [type(error) for error in asyncio.run(run())] == [SettingsError, SettingsError]
 
 
+def test_a_listener_that_fails_fails_alone():
+    def fail(task):
+        if task["taskArn"] == "a":
+            raise RuntimeError("oops")
+
+    error, found = wait_for(Tasks(a=["RUNNING", "STOPPED"], b=["RUNNING", "STOPPED"]), "a", "b", on_change=fail)
+    assert isinstance(error, RuntimeError)
+    assert found["lastStatus"] == "STOPPED"
+
+
 def test_who_stops_waiting_leaves_nothing_behind_and_the_poller_rests():
     async def run():
         fake = FakeEcs(describe_tasks=[Tasks(a=["RUNNING"], b=["RUNNING", "STOPPED"])])

@@ -1,7 +1,5 @@
 """What became of a task: DescribeTasks answers of real shapes, and what they are called."""
 
-# ruff: noqa: E501 - a table
-
 from __future__ import annotations
 
 import pytest

@@ -1,0 +1,59 @@
+"""The border to AWS clients: errors by who must act, and threads that survive a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from botocore.exceptions import NoCredentialsError, NoRegionError, ReadTimeoutError
+
+from airflow_wdl_ecs.aws import aws_errors, in_thread, side_by_side
+from airflow_wdl_ecs.errors import AwsError, SettingsError
+
+from .fake_aws import refusal
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "hint"),
+    [
+        (refusal("AccessDenied"), SettingsError, "needs permission for GetObject s3://b/k"),
+        (refusal("403"), SettingsError, "needs permission"),
+        (refusal("InvalidAccessKeyId"), SettingsError, "aws_conn_id"),
+        (NoCredentialsError(), SettingsError, "aws_conn_id"),
+        (NoRegionError(), SettingsError, "set region"),
+        (refusal("NoSuchBucket"), SettingsError, "workspace"),
+        (refusal("InternalError"), AwsError, None),
+        (ReadTimeoutError(endpoint_url="https://s3"), AwsError, None),
+    ],
+)
+def test_errors_say_who_must_act(error, kind, hint):
+    with pytest.raises(kind, match="AWS refused GetObject s3://b/k") as caught, aws_errors("GetObject", "s3://b/k"):
+        raise error
+    assert caught.value.__cause__ is error
+    assert hint is None or hint in caught.value.hint
+
+
+def test_other_errors_pass():
+    with pytest.raises(KeyError), aws_errors("GetObject"):
+        raise KeyError("x")
+
+
+def test_side_by_side_keeps_the_order():
+    assert side_by_side(lambda n: n * 2, list(range(100))) == [n * 2 for n in range(100)]
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    async def identity() -> int:
+        return await in_thread(os.getpid)
+
+    assert asyncio.run(identity()) == os.getpid()
+    side_by_side(lambda n: n, list(range(64)))
+    child = os.fork()
+    if child == 0:
+        try:
+            found = asyncio.run(asyncio.wait_for(identity(), 10))
+            os._exit(0 if found == os.getpid() else 2)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
