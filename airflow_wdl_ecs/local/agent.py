@@ -100,7 +100,6 @@ class Agent:
     """Runs tasks. Its public methods may be called from any thread.
 
     :param environment: what stands for the role: variables that every container sees before its own.
-    :param on_finished: called in the agent's thread when a task has stopped and is cleaned up.
     """
 
     def __init__(
@@ -109,15 +108,14 @@ class Agent:
         budget: Budget,
         environment: Mapping[str, str],
         records: ProcessRecords,
-        on_finished: Callable[[AgentTask], None] = lambda task: None,
     ) -> None:
         self.way = way
         self.budget = budget
         self.environment = dict(environment)
         self._records = records
-        self._on_finished = on_finished
         self._queue: deque[AgentTask] = deque()
         self._active: dict[str, AgentTask] = {}
+        self._closing: Stop | None = None
         self._idle = threading.Event()
         self._idle.set()
         self._cleaners = ThreadPoolExecutor(max_workers=4, thread_name_prefix="clean")
@@ -154,13 +152,7 @@ class Agent:
 
     def close(self, timeout: float = 10.0) -> None:
         """Stop every task (SIGTERM, and SIGKILL when half the timeout has passed) and end the thread."""
-        everything = Stop("TerminationNotice", "The embedded ECS is shutting down")
-
-        def stop_all() -> None:
-            for task in [*self._queue, *self._active.values()]:
-                self._stop(task, everything)
-
-        self._loop.call_soon_threadsafe(stop_all)
+        self._loop.call_soon_threadsafe(self._stop_all, Stop("TerminationNotice", "The embedded ECS is shutting down"))
         if not self._idle.wait(timeout / 2):
             self._loop.call_soon_threadsafe(self._kill_all)
             self._idle.wait(timeout / 2)
@@ -171,10 +163,10 @@ class Agent:
     # ---- in the loop's thread
 
     def _enqueue(self, task: AgentTask) -> None:
-        if task.state.stop is not None:
-            self._settle(task)
-            return
-        self._queue.append(task)
+        if self._closing is not None:
+            self._stop(task, self._closing)
+        elif task.state.stop is None:
+            self._queue.append(task)
         self._admit()
 
     def _admit(self) -> None:
@@ -314,6 +306,11 @@ class Agent:
         task.state = task.state.with_container(name, replace(state, reason=reason))
         self._send(task, name, signal.SIGKILL)
 
+    def _stop_all(self, stop: Stop) -> None:
+        self._closing = stop
+        for task in [*self._queue, *self._active.values()]:
+            self._stop(task, stop)
+
     def _kill_all(self) -> None:
         for task in list(self._active.values()):
             for name in list(task.running):
@@ -335,7 +332,6 @@ class Agent:
         self._active.pop(task.id, None)
         if not self._active:
             self.way.clean_idle()
-        self._on_finished(task)
         self._loop.call_soon(self._admit)
 
     def _clean(self, task: AgentTask) -> None:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import resource
 import secrets
 import shutil
 import signal
@@ -42,6 +43,7 @@ from .process_records import ProcessRecords
 from .processes import adopt_orphans, kill_marked
 from .s3_state import ObjectFolder
 
+MAX_FILES = 65536
 STATE_MARK = "AIRFLOW_WDL_ECS_STATE"
 """The variable in every container's environment that says which server started it."""
 
@@ -120,6 +122,14 @@ def own_folder(state: Path) -> TextIO:
     return stream
 
 
+def allow_many_files() -> None:
+    """Raise the soft limit of open files: every running container takes two or three of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(options: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT."""
     state: Path = options.state.resolve()
@@ -130,6 +140,7 @@ def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     adopt_orphans()
+    allow_many_files()
     records = ProcessRecords(state / "processes")
     way = choose_way(options.containers, state, container_root(state))
     make_private(container_root(state))
