@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -23,7 +24,7 @@ WHAT = ("-r", "requirements/dev.txt", "-e", ".")
 
 def main() -> int:
     """Bring the environment up to date."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 -- this runs before anything has been checked
         print(f"Python 3.10 or later is needed, and {sys.executable} is {sys.version.split()[0]}.", file=sys.stderr)
         return 2
     wanted = digest()
@@ -52,24 +53,29 @@ def works() -> bool:
     if not PYTHON.exists():
         return False
     same = f"import sys, pip; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
-    return subprocess.run([str(PYTHON), "-c", same], stderr=subprocess.DEVNULL).returncode == 0
+    return succeeds([str(PYTHON), "-c", same], stderr=subprocess.DEVNULL)
+
+
+def succeeds(command: list[str], **options: Any) -> bool:
+    """Run a command in the project's folder; whether it succeeded."""
+    return subprocess.run(command, cwd=ROOT, check=False, **options).returncode == 0
 
 
 def install() -> None:
     """Install with uv, else with pip, and compile bytecode even where Python is told not to write it."""
-    quick = subprocess.run([str(PYTHON), "-m", "pip", "install", "-q", "uv"], cwd=ROOT)
-    if quick.returncode == 0:
-        command = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(PYTHON), "--compile-bytecode", *WHAT]
-        if subprocess.run(command, cwd=ROOT, env={**os.environ, **uv_environment()}).returncode == 0:
+    if succeeds([str(PYTHON), "-m", "pip", "install", "-q", "uv"]):
+        uv = [str(VENV / "bin" / "uv"), "pip", "install", "-q", "--python", str(PYTHON), "--compile-bytecode"]
+        if succeeds([*uv, *WHAT], env={**os.environ, **uv_environment()}):
             return
         print("uv could not install; trying pip", file=sys.stderr)
-    subprocess.run([str(PYTHON), "-m", "pip", "install", *WHAT], cwd=ROOT, check=True)
-    subprocess.run([str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib")], stdout=subprocess.DEVNULL)
+    subprocess.run([str(PYTHON), "-m", "pip", "install", "-q", *WHAT], cwd=ROOT, check=True)
+    # Some packages hold files for other Pythons, which do not compile; that is no failure.
+    succeeds([str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib")], stdout=subprocess.DEVNULL)
 
 
 def uv_environment() -> dict[str, str]:
     """Where pip looks for packages, told to uv, which does not read pip's settings."""
-    listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True)
+    listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], check=False, capture_output=True, text=True)
     settings: dict[str, str] = {}
     for line in listed.stdout.splitlines():
         name, found, value = line.partition("=")

@@ -171,7 +171,8 @@ class LocalRun:
             return
         self.progress.say("interrupted: stopping the run (once more: do not wait)")
         with contextlib.suppress(WdlEcsError):
-            service.ask("stop_run", dag_id=self.dag_id, run_id=self.run_id)
+            if not service.ask("stop_run", dag_id=self.dag_id, run_id=self.run_id)["ended"]:
+                self.progress.say("its ECS tasks take long to end; they are told to")
 
 
 def make_run_folder(wanted: str, name: str) -> Path:

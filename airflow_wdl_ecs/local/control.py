@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..ecs.request import attempt_prefix
 from ..errors import WdlEcsError
 from ..storage import Layout, RunStore
 from . import components, runs, transfer
@@ -30,6 +31,9 @@ from .endpoint import Endpoint
 
 WATCH_PACE = 0.1
 """Seconds between two looks at a run that is watched."""
+
+STOP_LIMIT = 40.0
+"""Seconds that the ECS tasks of a run that is stopped may take to end; their commands have 30 after SIGTERM."""
 
 Answer = dict[str, Any]
 
@@ -45,7 +49,7 @@ class Control:
         self.token = token
         self.idle = idle
         self.lock = threading.Lock()
-        self._client: tuple[Endpoint, Any] | None = None
+        self._clients: dict[tuple[str, Endpoint], Any] = {}
         self.requests = 0
         self.last_use = time.monotonic()
 
@@ -118,24 +122,43 @@ class Control:
 
     def on_outputs(self, dag_id: str, run_id: str) -> Iterator[Answer]:
         """The run's ``outputs``: output name -> value, files as URIs."""
-        s3, bucket = self._s3()
-        layout = Layout(f"s3://{bucket}/{WORKSPACE}", dag_id, run_id)
+        s3, endpoint = self._client("s3")
+        layout = Layout(f"s3://{endpoint.bucket}/{WORKSPACE}", dag_id, run_id)
         yield {"outputs": RunStore(s3, layout).get_json(layout.named("outputs.json"))}
 
     def on_upload(self, paths: list[str]) -> Iterator[Answer]:
-        """Upload local files and folders, by absolute paths; answers with their ``uris``."""
-        s3, bucket = self._s3()
-        uris, uploads = transfer.plan_uploads(paths, bucket)
-        yield {"size": sum(found.size for found in uploads)}
-        yield {"uris": uris, "sent": transfer.upload(s3, bucket, uploads)}
+        """Upload local files and folders, by absolute paths; answers with their ``uris`` and the bytes ``sent``."""
+        s3, endpoint = self._client("s3")
+        uris, uploads = transfer.plan_uploads(paths, endpoint.bucket)
+        yield {"uris": uris, "sent": transfer.upload(s3, endpoint.bucket, uploads)}
 
     def on_download(self, targets: dict[str, str]) -> Iterator[Answer]:
         """Fetch files and folders, URI -> absolute path; answers with the ``size`` in bytes."""
-        yield {"size": transfer.download(self._s3()[0], targets)}
+        yield {"size": transfer.download(self._client("s3")[0], targets)}
 
     def on_stop_run(self, dag_id: str, run_id: str) -> Iterator[Answer]:
-        """Stop a run; answers whether it was active."""
+        """Stop a run; answers whether it was active, when its ECS tasks have ended (``ended``) or take too long."""
         yield {"stopped": runs.stop(dag_id, run_id)}
+        deadline = time.monotonic() + STOP_LIMIT
+        while not (ended := not self._tasks_of(dag_id, run_id)) and time.monotonic() < deadline:
+            time.sleep(WATCH_PACE)
+        yield {"ended": ended}
+
+    def _tasks_of(self, dag_id: str, run_id: str) -> list[str]:
+        """The ARNs of a run's ECS tasks that have not ended."""
+        ecs, endpoint = self._client("ecs")
+        folder = Layout(f"s3://{endpoint.bucket}/{WORKSPACE}", dag_id, run_id).folder
+        found = []
+        for status in ("RUNNING", "STOPPED"):
+            for page in ecs.get_paginator("list_tasks").paginate(cluster=endpoint.cluster, desiredStatus=status):
+                arns = page["taskArns"]
+                tasks = ecs.describe_tasks(cluster=endpoint.cluster, tasks=arns)["tasks"] if arns else []
+                found += [
+                    task["taskArn"]
+                    for task in tasks
+                    if task["lastStatus"] != "STOPPED" and (attempt_prefix(task) or "").startswith(folder)
+                ]
+        return found
 
     def on_status(self) -> Iterator[Answer]:
         """The runs that are active, and for how long the service has been idle."""
@@ -151,13 +174,13 @@ class Control:
         yield {"runs": [list(run) for run in found]}
         os.kill(os.getppid(), signal.SIGTERM)
 
-    def _s3(self) -> tuple[Any, str]:
-        """An S3 client of the embedded AWS, and its bucket."""
+    def _client(self, service: str) -> tuple[Any, Endpoint]:
+        """A client of the embedded AWS, and where that is."""
         endpoint = components.await_aws(self.home)
         with self.lock:
-            if self._client is None or self._client[0] != endpoint:
-                self._client = (endpoint, _s3_client(endpoint))
-            return self._client[1], endpoint.bucket
+            if (service, endpoint) not in self._clients:
+                self._clients[service, endpoint] = _aws_client(service, endpoint)
+            return self._clients[service, endpoint], endpoint
 
     def _in_use(self) -> _Use:
         return _Use(self)
@@ -181,7 +204,7 @@ class Control:
                 return
 
 
-def _s3_client(endpoint: Endpoint) -> Any:
+def _aws_client(service: str, endpoint: Endpoint) -> Any:
     import boto3
     from botocore.config import Config
 
@@ -190,7 +213,7 @@ def _s3_client(endpoint: Endpoint) -> Any:
         aws_secret_access_key=endpoint.secret_key,
         region_name=endpoint.region,
     )
-    return session.client("s3", endpoint_url=endpoint.url, config=Config(max_pool_connections=32))
+    return session.client(service, endpoint_url=endpoint.url, config=Config(max_pool_connections=32))
 
 
 class _Use:

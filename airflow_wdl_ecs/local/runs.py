@@ -144,8 +144,9 @@ def _errors_of(line: str) -> list[str]:
         return []
     if not isinstance(event, dict) or event.get("level") not in ("error", "critical"):
         return []
-    raised = [str(detail.get("exc_value", "")) for detail in event.get("error_detail") or ()]
-    return [text for text in raised if text] or [str(event.get("event", ""))]
+    details = event.get("error_detail") or [{}]
+    # The first is what was raised; the others are what it was raised from.
+    return [str(details[0].get("exc_value") or event.get("event", ""))]
 
 
 def stop(dag_id: str, run_id: str) -> bool:

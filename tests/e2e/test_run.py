@@ -246,7 +246,7 @@ def test_an_interruption_stops_the_ecs_tasks(cli: CommandLine, number: int) -> N
     _, err = running.communicate(timeout=LIMIT)
     assert running.returncode == 130
     assert "Traceback" not in err
-    await_sleep(seconds, False)
+    assert not sleeps(seconds)
     assert "active run" not in cli("local", "status").out
 
 
@@ -350,9 +350,14 @@ def test_status_logs_and_wrong_token(cli: CommandLine) -> None:
 def await_sleep(seconds: str, wanted: bool) -> None:
     """Wait until a ``sleep`` with this argument runs, or no longer does."""
     deadline = time.monotonic() + LIMIT
-    while any(_arguments(process)[:2] == ["sleep", seconds] for process in psutil.process_iter()) != wanted:
+    while sleeps(seconds) != wanted:
         assert time.monotonic() < deadline, f"sleep {seconds} {'does not start' if wanted else 'still runs'}"
         time.sleep(0.2)
+
+
+def sleeps(seconds: str) -> bool:
+    """Whether a ``sleep`` with this argument runs."""
+    return any(_arguments(process)[:2] == ["sleep", seconds] for process in psutil.process_iter())
 
 
 def _arguments(process: psutil.Process) -> list[str]:
