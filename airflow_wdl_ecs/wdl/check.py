@@ -5,6 +5,7 @@ For people and editors; compiling needs none of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import WDL
@@ -15,14 +16,16 @@ from .load import Read, load, problem_at, read_location
 from .lower import lower
 
 
-def problems(source: str | Path, *, read: Read = read_location, check_quant: bool = True) -> list[Problem]:
+def problems(
+    source: str | Path, *, read: Read = read_location, check_quant: bool = True, path: Iterable[str | Path] = ()
+) -> list[Problem]:
     """What is wrong or doubtful with a source (see `load`), in order of position; errors first.
 
     A document with several tasks and no workflow is complete: there, each task is compiled.
     A warning is suppressed by a comment on its line, ``# !NameOfTheWarning``, as in ``miniwdl check``.
     """
     try:
-        document = load(source, read=read, check_quant=check_quant)
+        document = load(source, read=read, check_quant=check_quant, path=path)
     except AuthorError as error:
         return list(error.problems)
     return [*_refused(document), *_warnings(document)]

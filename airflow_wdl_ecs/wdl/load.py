@@ -11,7 +11,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import abspath, dirname, isabs, join, normpath
@@ -27,6 +27,8 @@ Read = Callable[[str], str]
 TEXT = "<text>"
 """What positions call a source that was given as text."""
 
+_MANIFEST = "MANIFEST.json"
+_LATER_VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*version[ \t]+)1\.3(?![\w.])")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _FETCH_SECONDS = 30
 _LONGEST_EXCERPT = 160
@@ -46,29 +48,54 @@ def read_location(location: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def load(source: str | Path, *, read: Read = read_location, check_quant: bool = True) -> WDL.Tree.Document:
+def load(
+    source: str | Path, *, read: Read = read_location, check_quant: bool = True, path: Iterable[str | Path] = ()
+) -> WDL.Tree.Document:
     """Load, parse and typecheck a WDL source with everything that it imports.
 
     Positions in the answer carry, as their ``uri``, the file as the user named it: relative where the source or the
     import statement was relative. A document that is imported along several edges is one object.
 
-    :param source: a path, an http(s) URL, a source archive (``.zip``, ``.tar.gz``) or WDL text.
+    :param source: a path, an http(s) or file URL, a source archive (``.zip``, ``.tar.gz``, or the folder that one was
+        unpacked to) or WDL text.
     :param read: how to read a path or URL.
     :param check_quant: whether ``?`` and ``+`` are checked; some older workflows need them unchecked (an ``X?`` where
         an ``X`` is due), and then fail when they run if a value is null after all.
+    :param path: folders in which a relative import is looked for if it is not beside the document that imports it.
     :raises AuthorError: with every syntax, import and type problem.
     """
+    loader = _Loader(read, check_quant, tuple(map(str, path)))
     if isinstance(source, str) and _is_text(source):
-        return _Loader(read, check_quant).load_main(TEXT, "", source)
-    name = str(source)
-    if name.endswith(_ARCHIVES):
+        return loader.load_main(TEXT, "", source)
+    name = str(source).removeprefix("file://")
+    if is_archive(name):
         try:
             with Zip.unpack(name) as unpacked:
-                main = f"{name}/{Path(unpacked.main_wdl).relative_to(unpacked.dir)}"
-                return _Loader(read, check_quant).load_main(main, unpacked.main_wdl)
+                main = join(name, Path(unpacked.main_wdl).relative_to(unpacked.dir))
+                return loader.load_main(main, unpacked.main_wdl)
         except WDL.Error.InputError as error:
             raise AuthorError(f"{name}: not a source archive: {error}") from error
-    return _Loader(read, check_quant).load_main(name, name)
+    return loader.load_main(name, name)
+
+
+def is_archive(source: str) -> bool:
+    """Whether a source is an archive of `miniwdl zip`, or a folder that one was unpacked to."""
+    return source.endswith(_ARCHIVES) or (Path(source) / _MANIFEST).is_file()
+
+
+def archive_inputs(source: str | Path) -> str | None:
+    """The JSON text of the default inputs that a source archive brings; None without them, or for another source.
+
+    :raises AuthorError: if it is no source archive.
+    """
+    name = str(source).removeprefix("file://")
+    if _is_text(name) or not is_archive(name):
+        return None
+    try:
+        with Zip.unpack(name) as unpacked:
+            return Path(unpacked.input_file).read_text("utf-8") if unpacked.input_file else None
+    except WDL.Error.InputError as error:
+        raise AuthorError(f"{name}: not a source archive: {error}") from error
 
 
 def _typechecked(document: WDL.Tree.Document, check_quant: bool) -> WDL.Tree.Document:
@@ -82,6 +109,7 @@ class _Loader:
 
     read: Read
     check_quant: bool = True
+    path: tuple[str, ...] = ()
     documents: dict[str, WDL.Tree.Document | None] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     found: list[Problem] = field(default_factory=list)
@@ -105,7 +133,7 @@ class _Loader:
         self.documents[key] = None
         text = self.read(location) if text is None else text
         self.texts[name] = text
-        document = self.guarded(name, lambda: WDL.parse_document(text, uri=name))
+        document = self.guarded(name, lambda: WDL.parse_document(_as_known_version(text), uri=name))
         if document is None:
             return None
         # not all(generator): every import is visited, so that every problem is found
@@ -121,7 +149,7 @@ class _Loader:
     def follow(self, document: WDL.Tree.Document, index: int, importers: tuple[tuple[str, str], ...]) -> bool:
         """Load one import into ``document.imports``; False if it has problems."""
         statement = document.imports[index]
-        name, location = _resolve(statement.uri, *importers[-1])
+        name, location = self.locate(statement.uri, *importers[-1])
         key = location if _is_url(location) else abspath(location)
         circle = [shown for at, shown in importers if at == key]
         if circle:
@@ -139,6 +167,14 @@ class _Loader:
             return False
         document.imports[index] = statement._replace(doc=imported)
         return True
+
+    def locate(self, uri: str, importer: str, importer_name: str) -> tuple[str, str]:
+        """What an import is called, and where it is: beside its importer, else in one of the folders of ``path``."""
+        beside = _resolve(uri, importer, importer_name)
+        if not self.path or _is_url(beside[1]) or isabs(uri.removeprefix("file://")) or Path(beside[1]).exists():
+            return beside
+        elsewhere = (join(folder, uri) for folder in self.path)
+        return next(((found, found) for found in elsewhere if Path(found).exists()), beside)
 
     def guarded(self, name: str, step: Callable[[], WDL.Tree.Document]) -> WDL.Tree.Document | None:
         """Run a step of miniwdl; whatever it raises becomes problems."""
@@ -169,6 +205,14 @@ class _Loader:
     def report(self, message: str, pos: WDL.SourcePosition | None, name: str = "") -> None:
         name = pos.uri if pos and pos.uri and pos.uri != "(buffer)" else name
         self.found.append(problem_at(message, pos, name, self.texts.get(name, "")))
+
+
+def _as_known_version(text: str) -> str:
+    """The text with its version as the latest that the parser knows, if it is a later one that is its superset.
+
+    The two are equally long, so that positions stay. What the later version adds is refused where it is used.
+    """
+    return _LATER_VERSION.sub(lambda found: f"{found[1]}1.2", text, count=1)
 
 
 def _in_order(found: list[Problem]) -> list[Problem]:

@@ -19,19 +19,24 @@ from .documents import Documents, NoSuchTypeError, refuse
 from .expressions import lower_expression
 from .load import Read, load, position, read_location
 from .scopes import Ids, Scope, open_scope
-from .settable import InputsOf, task_inputs
+from .settable import InputsOf, is_private, task_inputs
 from .task_slices import TaskSlices, plain_meta
 from .upstream import with_upstream
 
 
 def compile_wdl(
-    source: str | Path, *, task: str | None = None, read: Read = read_location, check_quant: bool = True
+    source: str | Path,
+    *,
+    task: str | None = None,
+    read: Read = read_location,
+    check_quant: bool = True,
+    path: Iterable[str | Path] = (),
 ) -> Plan:
-    """Load and lower a WDL source; see `load` for ``source``, ``read`` and ``check_quant``, `lower` for ``task``.
+    """Load and lower a WDL source; see `lower` for ``task``, `load` for everything else.
 
     :raises AuthorError: with every problem of the source.
     """
-    return lower(load(source, read=read, check_quant=check_quant), task=task)
+    return lower(load(source, read=read, check_quant=check_quant, path=path), task=task)
 
 
 def lower(document: WDL.Tree.Document, *, task: str | None = None) -> Plan:
@@ -145,7 +150,8 @@ class _Lowering:
             self.decl(decl, scope, scope.section, settable=True, bound=bound.get(decl.name))
         for node in workflow.body:
             if isinstance(node, WDL.Tree.Decl) and node.name in settable:
-                self.decl(node, scope, scope.section, settable=True, bound=bound.get(node.name))
+                by_run = not is_private(node, workflow)
+                self.decl(node, scope, scope.section, settable=by_run, bound=bound.get(node.name))
             else:
                 self.node(node, scope, scope.section, after)
         for output in workflow.outputs or []:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_wdl_ecs.errors import AuthorError, Problem
-from airflow_wdl_ecs.wdl.load import load
+from airflow_wdl_ecs.wdl.load import archive_inputs, load
 
 TASK = "version 1.1\ntask one { command <<< true >>> }\n"
 MAIN = 'version 1.1\nimport "tasks/one.wdl" as one\nworkflow main { call one.one }\n'
@@ -192,3 +192,45 @@ def test_a_url_that_does_not_answer_says_so() -> None:
         "cannot import http://h/gone.wdl: HTTP 404 Not Found",
         "cannot import http://h/down.wdl: Connection refused",
     ]
+
+
+def test_a_later_version_that_adds_to_the_latest_known_one_is_read_as_it() -> None:
+    document = load("# first\n\nversion 1.3\nworkflow w { output { Int n = 1 } }\n")
+    assert (document.wdl_version, document.workflow.pos.line if document.workflow else None) == ("1.2", 4)
+    with pytest.raises(AuthorError) as caught:
+        load("version 1.3\nworkflow w { if (true) { } else { } }\n")
+    assert [each.position.line for each in caught.value.problems if each.position] == [2]
+    with pytest.raises(AuthorError, match=r"version 1\.30"):
+        load("version 1.30\nworkflow w { }\n")
+
+
+def test_imports_are_looked_for_beside_their_document_and_then_in_the_path(tmp_path: Path) -> None:
+    main = tmp_path / "flow" / "main.wdl"
+    main.parent.mkdir()
+    main.write_text(MAIN)
+    library = tmp_path / "library" / "tasks"
+    library.mkdir(parents=True)
+    (library / "one.wdl").write_text(TASK)
+    with pytest.raises(AuthorError, match="no such file"):
+        load(main)
+    found = load(main, path=[tmp_path / "nowhere", library.parent]).imports[0].doc
+    assert found is not None
+    assert found.pos.uri == f"{library}/one.wdl"
+    (main.parent / "tasks").mkdir()
+    (main.parent / "tasks" / "one.wdl").write_text(TASK)
+    beside = load(main, path=[library.parent]).imports[0].doc
+    assert beside is not None
+    assert beside.pos.uri == f"{main.parent}/tasks/one.wdl"
+
+
+def test_an_unpacked_archive_and_its_default_inputs(tmp_path: Path) -> None:
+    (tmp_path / "main.wdl").write_text(TASK)
+    (tmp_path / "MANIFEST.json").write_text(
+        json.dumps({"mainWorkflowURL": "main.wdl", "inputFileURLs": ["default_input.json"]})
+    )
+    (tmp_path / "default_input.json").write_text('{"n": 1}')
+    assert load(tmp_path).pos.uri == f"{tmp_path}/main.wdl"
+    assert archive_inputs(tmp_path) == '{"n": 1}'
+    assert archive_inputs(tmp_path / "main.wdl") is None
+    assert archive_inputs(TASK) is None
+    assert load(f"file://{tmp_path}/main.wdl").tasks[0].name == "one"
