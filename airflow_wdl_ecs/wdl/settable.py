@@ -33,7 +33,7 @@ class InputsOf:
         :param path: what their names start with, before a dot; empty where the task itself is what runs.
         """
         for decl in task_inputs(task):
-            if decl.name not in bound:
+            if decl.name not in bound and not is_private(decl, task):
                 name = f"{path}.{decl.name}" if path else decl.name
                 self.of_decl(decl, call, name, document_of(task), task.parameter_meta)
 
@@ -66,6 +66,15 @@ class InputsOf:
 def task_inputs(task: WDL.Tree.Task) -> list[WDL.Tree.Decl]:
     """A task's inputs; without an input section (as in draft-2), every declaration before its outputs."""
     return task.inputs if task.inputs is not None else task.postinputs
+
+
+def is_private(decl: WDL.Tree.Decl, owner: WDL.Tree.Task | WDL.Tree.Workflow) -> bool:
+    """Whether a declaration of a task or workflow without an input section is one that a run may not set.
+
+    In draft-2 such a declaration is an input. From 1.0 on it is private if it has a value ("Private Declarations");
+    one without a value is taken for an input, as miniwdl does.
+    """
+    return owner.inputs is None and decl.expr is not None and owner.effective_wdl_version != "draft-2"
 
 
 def literal_default(decl: WDL.Tree.Decl) -> Any:

@@ -323,6 +323,34 @@ def test_inputs_and_outputs_are_those_that_miniwdl_knows(source: Path) -> None:
     }
 
 
+PRIVATE = """
+version {version}
+workflow w {{
+  Int given
+  Int private = 1
+  call t
+}}
+task t {{
+  String needed
+  String own = "x"
+  command {{ }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [("draft-2", ["given", "private", "t.needed", "t.own"]), ("1.0", ["given", "t.needed"])],
+)
+def test_without_an_input_section_a_declaration_with_a_value_is_private_from_1_0_on(
+    version: str, names: list[str]
+) -> None:
+    text = PRIVATE.format(version=version).replace("version draft-2\n", "")
+    plan = lower(load(text))
+    assert [each.name for each in plan.inputs] == names
+    assert plan.decl_by_id["private"].input == ("private" if "private" in names else None)
+
+
 def test_an_input_bound_by_the_call_cannot_be_set() -> None:
     plan = flow("call work { input: n = 3 }")
     assert [(each.name, each.type, each.required) for each in plan.inputs] == [("work.file", "File?", False)]
