@@ -340,9 +340,12 @@ class ShardRun:
 
 
 def _read_result(data: bytes | None) -> TaskResult | None:
-    """A result, or None if there is none, or none that can be read."""
+    """A result, or None if there is none, or none that can be read.
+
+    A file's name may be no UTF-8; then it reads with replacement characters, and the rest of the result counts.
+    """
     try:
-        return None if data is None else TaskResult.from_json(data)
+        return None if data is None else TaskResult.from_json(data.decode(errors="replace").encode())
     except msgspec.DecodeError:
         return None
 

@@ -471,6 +471,16 @@ def test_an_input_that_has_gone_says_so_and_is_not_tried_again(world):
     assert len(world.started()) == 1
 
 
+def test_a_name_that_is_no_utf8_does_not_spoil_the_result(world):
+    wdl = task(
+        "ln -s nowhere $'caf\\xe9'; echo done >out", 'String out = read_string("out")  Array[File] all = glob("*")'
+    )
+    outputs = world.begin(wdl).done().outputs[()]
+    assert outputs["out"] == "done"
+    assert [uri.rsplit("/", 1)[1] for uri in outputs["all"]] == ["out"]
+    assert "is a link to nothing" in world.log
+
+
 def test_a_task_without_an_image_says_what_to_set(world):
     wdl = task("true").replace('docker: "debian:12"', "")
     error = world.begin(wdl).failure()
