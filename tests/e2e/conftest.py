@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class CommandLine:
 
     home: Path
     folder: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, *words: str | Path, stdin: str | None = None) -> Result:
         done = subprocess.run(
@@ -95,6 +96,7 @@ class CommandLine:
             "AIRFLOW_HOME": "/nowhere/airflow",
             "AIRFLOW__CORE__EXECUTOR": "NoSuchExecutor",
             "AWS_ACCESS_KEY_ID": "not-for-the-embedded-aws",
+            **self.extra,
         }
 
     def _command(self, words: tuple[str | Path, ...]) -> list[str]:

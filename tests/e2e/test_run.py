@@ -324,6 +324,23 @@ def test_a_service_of_other_code_is_replaced(cli: CommandLine) -> None:
     assert json.loads(endpoint.read_text())["pid"] != known["pid"]
 
 
+def test_runs_that_find_no_service_start_one_together_and_it_ends_when_idle(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path / "home", tmp_path, {"AIRFLOW_WDL_ECS_IDLE_MINUTES": "0.05"})
+    command.write(HELLO)
+    started = [command.start("run", "workflow.wdl", f"name={name}") for name in ("one", "two")]
+    for process in started:
+        _, err = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, err
+    log = (tmp_path / "home/logs/service.log").read_text()
+    assert log.count("scheduler: process") == 1
+    deadline = time.monotonic() + LIMIT
+    while (tmp_path / "home/processes.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert "service:    not running" in command("local", "status").out
+    assert not [p for p in psutil.process_iter() if str(tmp_path / "home") in " ".join(_arguments(p))]
+
+
 def test_status_logs_and_wrong_token(cli: CommandLine) -> None:
     cli("local", "start")
     status = cli("local", "status")
