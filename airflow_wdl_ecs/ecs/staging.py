@@ -39,7 +39,11 @@ put_folder() { aws s3 cp --only-show-errors --recursive "$1/" "$2"; }
     "s5cmd": """\
 export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"
 fetch_file() { s5cmd --log error cp --raw "$1" "$2"; }
-fetch_folder() { s5cmd --log error cp "$1*" "$2/"; }
+fetch_folder() {
+  local said
+  # An empty folder has no object, and that is an error to s5cmd.
+  said=$(s5cmd --log error cp "$1*" "$2/" 2>&1) || [[ $said == *"no object found"* ]] || { echo "$said" >&2; return 1; }
+}
 put_file() { s5cmd --log error cp --raw "$1" "$2"; }
 put_folder() { s5cmd --log error cp "$1/" "$2"; }
 """,

@@ -412,3 +412,12 @@ def test_thousands_of_files_take_one_process_not_thousands(stage):
     result = stage.all(stage.request("for i in {1..1500}; do echo $i >f$i; done", outputs=OutputRequest(globs=("f*",))))
     assert len(result.files) == len(result.globs["f*"]) == 1500
     assert len(stage.kept()) == 1500
+
+
+@pytest.mark.local
+def test_an_empty_directory_arrives_empty(stage):
+    path = stage.root / "attempt/inputs/x/dir"
+    uri = f"s3://{stage.bucket}/nothing below {stage.root.name}/"
+    done = stage.script(stage_in_script(stage.request(inputs=(StageIn(uri, str(path), directory=True),)), stage.tool))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(path.iterdir()) == []
