@@ -334,11 +334,11 @@ def test_runs_that_find_no_service_start_one_together_and_it_ends_when_idle(tmp_
     log = (tmp_path / "home/logs/service.log").read_text()
     assert log.count("scheduler: process") == 1
     deadline = time.monotonic() + LIMIT
-    while (tmp_path / "home/processes.json").exists():
+    while [p for p in psutil.process_iter() if str(command.home) in " ".join(_arguments(p))]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    assert not (command.home / "processes.json").exists()
     assert "service:    not running" in command("local", "status").out
-    assert not [p for p in psutil.process_iter() if str(tmp_path / "home") in " ".join(_arguments(p))]
 
 
 def test_status_logs_and_wrong_token(cli: CommandLine) -> None:
