@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from .aws import Clients
-from .ecs.settings import SECTION, EcsSettings
+from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
 from .lifecycle import CallOutcome, run_call, stop_call
 from .plan import Shard
@@ -31,8 +31,9 @@ def resolve_settings(overrides: Mapping[str, Any] | None = None) -> EcsSettings:
     """
     from airflow.configuration import conf
 
-    options = conf.getsection(SECTION) or {}
-    return EcsSettings.from_options({name: str(value) for name, value in options.items()}, overrides or {})
+    # One by one: before Airflow 3.3 a provider's section as a whole leaves out what the environment sets.
+    options = {setting.name: conf.get(SECTION, setting.name, fallback=None) for setting in describe_settings()}
+    return EcsSettings.from_options({name: text for name, text in options.items() if text is not None}, overrides or {})
 
 
 def airflow_clients(settings: EcsSettings) -> Clients:

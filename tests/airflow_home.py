@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from airflow_wdl_ecs.local.endpoint import Endpoint
 
@@ -52,3 +53,12 @@ def settings_for(endpoint: Endpoint) -> dict[str, str]:
         **{f"AIRFLOW__WDL_ECS__{name.upper()}": value for name, value in options.items()},
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
     }
+
+
+def bags() -> tuple[Any, Any]:
+    """``DagBag`` and ``sync_bag_to_db``, where the installed Airflow has them."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag, sync_bag_to_db
+    return DagBag, sync_bag_to_db

@@ -6,9 +6,11 @@ import pytest
 
 from airflow_wdl_ecs.dag import build_dag, transitive_reduction
 from airflow_wdl_ecs.errors import AuthorError, Position
+from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.plan import Call, Document, Expression, Input, Plan, Ref, Section, Task
 
 AT = Position("w.wdl", 1, 1)
+from_trigger = pytest.mark.skipif(not STARTS_FROM_TRIGGER, reason="calls start in the triggerer from Airflow 3.3 on")
 
 
 def scatter(section: str, parent: str = "", upstream: tuple[str, ...] = ()) -> Section:
@@ -55,6 +57,7 @@ def test_transitive_reduction_keeps_the_order():
     assert reduced == {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}}
 
 
+@from_trigger
 def test_a_call_starts_in_the_triggerer_and_says_only_what_it_is():
     operator = build_dag(plan(call("a")), settings={"cluster": "c"}).get_task("a")
     assert operator.start_from_trigger
@@ -70,7 +73,7 @@ def test_a_call_starts_in_the_triggerer_and_says_only_what_it_is():
 def test_a_call_with_a_limit_of_airflows_starts_on_a_worker(limit):
     dag = build_dag(plan(call("a"), call("b")), call_args={"a": limit})
     assert not dag.get_task("a").start_from_trigger
-    assert dag.get_task("b").start_from_trigger
+    assert dag.get_task("b").start_from_trigger == STARTS_FROM_TRIGGER
 
 
 def test_call_args_for_no_call_are_refused():
@@ -103,8 +106,8 @@ def test_the_outermost_scatter_is_a_mapped_group_over_its_shards():
     }
     group = dag.task_group.children["scatter_x"]
     assert type(group).__name__ == "MappedTaskGroup"
-    assert dag.get_task("b").start_trigger_args.trigger_kwargs["scatter"] == "scatter_x"
-    assert dag.get_task("gather").start_trigger_args.trigger_kwargs["scatter"] is None
+    assert dag.get_task("b").scatter == "scatter_x"
+    assert dag.get_task("gather").scatter is None
 
 
 def test_an_inner_scatter_is_a_plain_group_in_the_mapped_one():
@@ -117,7 +120,7 @@ def test_an_inner_scatter_is_a_plain_group_in_the_mapped_one():
     )
     inner = dag.task_group.children["scatter_x"].children["scatter_y"]
     assert type(inner).__name__ == "TaskGroup"
-    assert dag.get_task("b").start_trigger_args.trigger_kwargs["scatter"] == "scatter_x"
+    assert dag.get_task("b").scatter == "scatter_x"
     assert "scatter_y.shards" not in dag.task_ids
 
 

