@@ -40,10 +40,24 @@ def _optional(declared: Input, given: bool) -> Param:
     schema = {**declared.schema, "section": NESTED_SECTION if "." in declared.name else OPTIONAL_SECTION}
     if given:
         return Param(None, **_nullable(schema), description=_text(declared, "the DAG has a value for it"))
-    if declared.default is not None:
+    if declared.default is not None and _survives(declared.default):
         return Param(declared.default, **schema, description=_text(declared, ""))
     default = f"default: {declared.default_text}" if declared.default_text else ""
     return Param(None, **_nullable(schema), description=_text(declared, default))
+
+
+def _survives(default: Any) -> bool:
+    """Whether Airflow reads a param's default back from its database as it was.
+
+    It encodes objects, and decodes a list only if all its items are objects: one deeper in a list stays encoded.
+    """
+    if not isinstance(default, list) or all(isinstance(item, dict) for item in default):
+        return True
+    return not any(_has_object(item) for item in default)
+
+
+def _has_object(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(_has_object(item) for item in value))
 
 
 def _text(declared: Input, default: str) -> str:
