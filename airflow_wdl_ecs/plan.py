@@ -201,7 +201,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Plan:
-    """A compiled workflow; see the module's text for how its parts hang together."""
+    """A compiled workflow; see the module's text for how its parts hang together.
+
+    :param files: the files beside the source that its declarations name: relative path -> contents in base64, or None
+        for one that is too large (see `wdl.source_files`).
+    """
 
     name: str
     documents: dict[str, Document]
@@ -214,6 +218,7 @@ class Plan:
     meta: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     position: Position | None = None
+    files: dict[str, str | None] = field(default_factory=dict)
     format: int = FORMAT
 
     @cached_property

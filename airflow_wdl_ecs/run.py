@@ -7,6 +7,7 @@ workflow's outputs. All of them block, and none knows Airflow or ECS tasks.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -22,9 +23,12 @@ from .plan import Plan, Shard
 from .storage import Layout, RunStore, split_uri
 
 if TYPE_CHECKING:
+    from .wdl.beside import Beside
     from .wdl.workflow_evaluation import WorkflowEvaluation
 
 FORMAT = 1
+BESIDE = "source/"
+"""The folder in a run's for the files that stood beside its source."""
 _LITERAL = re.compile(r"""["'](s3://[^"'\s$~\\]+)["']""")
 
 
@@ -54,7 +58,14 @@ class Run:
         """The run's values; it keeps what it has evaluated, so it is for one host of one call."""
         from .wdl.workflow_evaluation import WorkflowEvaluation
 
-        return WorkflowEvaluation(self.plan, self.inputs, self.store, self.call_outputs)
+        return WorkflowEvaluation(self.plan, self.inputs, self.store, self.call_outputs, self.beside)
+
+    @cached_property
+    def beside(self) -> Beside:
+        """The files of the plan, which stood beside its source."""
+        from .wdl.beside import Beside
+
+        return Beside(self.plan.files, self.store.layout.named(BESIDE))
 
     def call_outputs(self, call: str, shard: Shard) -> dict[str, Any] | None:
         """The outputs of a shard of a call, or None if it has not succeeded."""
@@ -106,6 +117,8 @@ def begin_run(
     store = RunStore(s3, layout, _readable(about, settings))
     store.put_plan(plan)
     store.put(layout.named("inputs.json"), encoded, "application/json")
+    carried = [(path, data) for path, data in plan.files.items() if data is not None]
+    side_by_side(lambda file: store.put(layout.named(BESIDE + file[0]), base64.b64decode(file[1])), carried)
     # run.json comes last: a run that has it is complete.
     store.put_json(layout.named("run.json"), about)
     return _run(settings, clients, plan, bound, store)

@@ -175,6 +175,7 @@ class ShardRun:
             attempt=number,
             runtime_overrides=run.evaluation.runtime_overrides(self.hosted.call),
             identity=self.identity,
+            beside=run.beside,
         )
         image = next(iter(evaluation.images), settings.image)
         if not image:

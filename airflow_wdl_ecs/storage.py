@@ -10,6 +10,7 @@ module knows neither WDL nor ECS.
     <workspace>/plans/<digest>.json
     <workspace>/runs/<dag>/<run>/run.json, inputs.json, outputs.json
                                  files/<sha256>/<name>                what write_lines() and the like made
+                                 source/...                           the files beside the source that it names
                                  scatters/<section>.json              how its shards are divided
                                  calls/<call>/epoch.json              changes when a success is cleared
                                  calls/<call>/<shard>/outputs.json    the shard has succeeded

@@ -20,6 +20,7 @@ import WDL
 from WDL import Zip
 
 from ..errors import AuthorError, Position, Problem
+from .source_files import read_beside
 
 Read = Callable[[str], str]
 """Reads the text at a path or URL; raises OSError if it cannot."""
@@ -143,6 +144,8 @@ class _Loader:
         if self.guarded(name, lambda: _typechecked(document, self.check_quant)) is None:
             self.check_workflow(document)
             return None
+        if location and not _is_url(location):
+            read_beside(document, Path(location).parent)
         self.documents[key] = document
         return document
 

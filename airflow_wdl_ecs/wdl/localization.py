@@ -13,6 +13,7 @@ import re
 
 from ..errors import EvaluationError
 from ..task import Files, StageIn, TaskResult
+from .beside import NOTHING_BESIDE, Beside
 
 
 def leaves_work(pattern: str) -> bool:
@@ -24,9 +25,11 @@ class TaskLocations:
     """The files that a task's inputs, declarations and command may name (see `stdlib.Locations`).
 
     :param folder: the attempt's folder in the container.
+    :param beside: the files that the plan brings along.
     """
 
-    def __init__(self, folder: str, files: Files) -> None:
+    def __init__(self, folder: str, files: Files, beside: Beside = NOTHING_BESIDE) -> None:
+        self.beside = beside
         self.folder = folder.rstrip("/")
         self.work = f"{self.folder}/work"
         self.stdout = f"{self.folder}/stdout"
@@ -41,7 +44,7 @@ class TaskLocations:
 
     def copy(self) -> TaskLocations:
         """The same locations; what is localized there is not staged here."""
-        other = TaskLocations(self.folder, self._files)
+        other = TaskLocations(self.folder, self._files, self.beside)
         other._staged = dict(self._staged)
         return other
 
@@ -76,6 +79,8 @@ class TaskLocations:
         if path.startswith("s3://") and ".." not in path.split("/"):
             return path.rstrip("/") + "/" if directory else path
         found = self.input_uri(path, directory=directory)
+        if found is None and (carried := self.beside.resolve(path, directory=directory)):
+            return f"{carried}/" if directory else carried
         if found is None:
             raise EvaluationError(
                 f"{path!r} is not one of the call's inputs",

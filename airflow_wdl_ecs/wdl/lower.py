@@ -20,6 +20,7 @@ from .expressions import lower_expression
 from .load import Read, load, position, read_location
 from .scopes import Ids, Scope, open_scope
 from .settable import InputsOf, is_private, task_inputs
+from .source_files import files_beside
 from .task_slices import TaskSlices, plain_meta
 from .upstream import with_upstream
 
@@ -131,6 +132,7 @@ class _Lowering:
             meta=plain_meta(target.meta),
             source=self.document.source_text,
             position=position(target),
+            files=files_beside(self.document),
         )
 
     def scope(self, scope: Scope, call: tuple[WDL.Tree.Call, Scope, str] | None, after: tuple[str, ...]) -> None:

@@ -33,15 +33,17 @@ import WDL
 
 from ..errors import EvaluationError
 from ..task import Files
+from .beside import NOTHING_BESIDE, Beside
 from .text_functions import basename, find, integer, lines_of, objects, parse_json, real, search, substitute
 from .values import to_json
 
 _UNIT = re.compile(r"([kmgt]?)(i?)b?", re.IGNORECASE)
 
-BEFORE_1_2 = ("draft-2", "1.0", "1.1")
-"""The WDL versions without the ``task`` variable and all else that 1.2 brought."""
 INTERPOLATED_SELECT_FIRST = "_interpolation_select_first"
 """``select_first`` in a placeholder: ``None`` where there is nothing to select."""
+
+BEFORE_1_2 = ("draft-2", "1.0", "1.1")
+"""The WDL versions without the ``task`` variable and all else that 1.2 brought."""
 
 Arguments = list[WDL.Value.Base]
 Implementation = Callable[[WDL.Expr.Apply, Arguments], WDL.Value.Base]
@@ -67,10 +69,17 @@ class Locations(Protocol):
 
 
 class WorkflowLocations:
-    """At workflow level a path is its own URI, and there is no working directory."""
+    """At workflow level a path is its own URI, and there is no working directory.
+
+    :param beside: the files that the plan brings along.
+    """
+
+    def __init__(self, beside: Beside = NOTHING_BESIDE) -> None:
+        self._beside = beside
 
     def uri(self, path: str, *, directory: bool) -> str:
         """See `Locations.uri`."""
+        path = self._beside.resolve(path, directory=directory) or path
         if not path.startswith("s3://") or ".." in path.split("/"):
             raise EvaluationError(
                 f"cannot read {path!r}: an expression of a workflow reads only s3:// files of its run",

@@ -17,6 +17,7 @@ import WDL
 from ..errors import EvaluationError
 from ..plan import Task
 from ..task import CallIdentity, Files, OutputRequest, StageIn, TaskResult
+from .beside import NOTHING_BESIDE, Beside
 from .failures import evaluating
 from .hints import hint_expressions
 from .localization import OutputLocations, TaskLocations
@@ -41,6 +42,7 @@ class TaskEvaluation:
     :param attempt: from 0; ``task.attempt`` of WDL 1.2.
     :param runtime_overrides: runtime attribute -> value as JSON, given by the run.
     :param identity: who this is, for errors and ``task.id``.
+    :param beside: the files that the plan brings along.
     :raises EvaluationError: if an expression fails or an input is missing, unknown or of the wrong type.
     """
 
@@ -54,13 +56,14 @@ class TaskEvaluation:
         attempt: int = 0,
         runtime_overrides: Mapping[str, JSON] | None = None,
         identity: CallIdentity | None = None,
+        beside: Beside = NOTHING_BESIDE,
     ) -> None:
         self.task = task
         self.attempt = attempt
         self.identity = identity
         self._files = files
         self._tree = parse_task(task)
-        self._locations = TaskLocations(folder, files)
+        self._locations = TaskLocations(folder, files, NOTHING_BESIDE if task.wdl_version in BEFORE_1_2 else beside)
         self._library = Library(task.wdl_version, files, self._locations)
         self._env: WDL.Env.Bindings[WDL.Value.Base] = WDL.Env.Bindings()
         self._bind_inputs(inputs)
@@ -207,6 +210,9 @@ class TaskEvaluation:
 
     def _declared(self, path: str, *, directory: bool) -> str | None:
         """A declaration's path in the container: localized, below an input directory, or as written."""
+        # what join_paths() composed is below the work directory, where nothing is yet
+        relative = self._locations.in_work(path)
+        path = (relative and self._locations.beside.resolve(relative, directory=directory)) or path
         if "://" in path:
             uri = path.rstrip("/") + "/" if directory else path
             if path.startswith("s3://") and self._files.size(uri) is None:

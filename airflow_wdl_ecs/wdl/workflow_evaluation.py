@@ -20,6 +20,7 @@ import WDL
 from ..errors import EvaluationError
 from ..plan import ROOT, Call, Decl, Document, Expression, Plan, Ref, Section, Shard
 from ..task import Files
+from .beside import NOTHING_BESIDE, Beside
 from .failures import evaluating
 from .slices import parse_expression, parse_task, position_in_expression
 from .stdlib import Library, WorkflowLocations
@@ -56,13 +57,22 @@ class WorkflowEvaluation:
 
     :param inputs: the run's normalised inputs, by ``Input.name``, and its runtime overrides.
     :param call_outputs: gives the outputs of calls; it is asked only for calls whose guards are true.
+    :param beside: the files that the plan brings along.
 
     Every method may be called from any thread, and raises `EvaluationError`, with the position in the user's source,
     if an expression fails.
     """
 
-    def __init__(self, plan: Plan, inputs: Mapping[str, JSON], files: Files, call_outputs: CallOutputs) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Mapping[str, JSON],
+        files: Files,
+        call_outputs: CallOutputs,
+        beside: Beside = NOTHING_BESIDE,
+    ) -> None:
         self.plan = plan
+        self._beside = beside
         self.inputs = inputs
         self._files = files
         self._call_outputs = call_outputs
@@ -219,7 +229,7 @@ class WorkflowEvaluation:
                 return (yield from self._expression(decl.expression, shard, decl.id, wdl_type))
             raise EvaluationError(f"{decl.id}: required, and not given", position=decl.position)
         with evaluating(decl.id, decl.position, None):
-            return value.coerce(wdl_type)
+            return self._beside.in_value(value.coerce(wdl_type))
 
     def _section(self, section: Section, shard: Shard) -> _Computing:
         """A scatter's collection, or a conditional's condition."""
@@ -241,7 +251,7 @@ class WorkflowEvaluation:
         document = self._document(expression.section)
         with evaluating(what, expression.position, lambda at: position_in_expression(expression, at)):
             value = parse_expression(expression, document).eval(env, self._library(document))
-            return value if wdl_type is None else value.coerce(wdl_type)
+            return value if wdl_type is None else self._beside.in_value(value.coerce(wdl_type))
 
     def _reference(self, ref: Ref, section: str, shard: Shard) -> _Computing:
         """What a name means in a section: the node of the same shard, or gathered over the scatters between."""
@@ -348,7 +358,7 @@ class WorkflowEvaluation:
     def _library(self, document: Document) -> Library:
         version = document.wdl_version
         if version not in self._libraries:
-            self._libraries[version] = Library(version, self._files, WorkflowLocations())
+            self._libraries[version] = Library(version, self._files, WorkflowLocations(self._beside))
         return self._libraries[version]
 
     @cached_property
