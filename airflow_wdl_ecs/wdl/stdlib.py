@@ -11,8 +11,8 @@ Where the specification leaves a choice, or miniwdl chose otherwise:
 - ``round`` rounds half up for negative numbers too: ``round(-1.5)`` is ``-1``.
 - ``basename`` takes off the suffix after the folders, and ignores a trailing slash.
 - ``sub``'s replacement is literal but for ``\\1`` to ``\\9`` where the pattern has such a group.
-- ``write_json`` refuses a ``Pair`` and a ``Map`` whose keys are not strings from version 1.1 on, as the text says; in
-  1.0, whose text does not, they are ``left``/``right`` objects and text keys.
+- ``write_json`` writes a ``Pair`` as a ``left``/``right`` object, as every engine does, though the text lists none; it
+  refuses a ``Map`` whose keys are not strings from version 1.1 on, as the text says, and in 1.0 writes the keys' text.
 - ``size`` takes its units in any case.
 - ``read_tsv`` takes any unique, non-empty column names, not only identifiers.
 """
@@ -330,8 +330,6 @@ def _float(value: WDL.Value.Base) -> float:
 
 
 def _check_serializable(value: WDL.Value.Base) -> None:
-    if isinstance(value, WDL.Value.Pair):
-        raise EvaluationError("a Pair has no form in JSON", hint="Convert it to an array or a struct first.")
     if isinstance(value, WDL.Value.Map) and value.value:
         key_type = value.type.item_type[0]
         if not isinstance(key_type, (WDL.Type.String, WDL.Type.File, WDL.Type.Directory)):

@@ -325,6 +325,7 @@ class TestWriting:
             ('write_json({"k": [1, 2]})', '{"k": [1, 2]}'),
             ('write_json([None, "a"])', '[null, "a"]'),
             ("write_json(1.0)", "1.0"),
+            ('write_json((1, "a"))', '{"left": 1, "right": "a"}'),
         ],
     )
     def test_writing(self, text, expected):
@@ -343,7 +344,7 @@ class TestWriting:
         uri = parse_expression(expression, document).eval(WDL.Env.Bindings(), library).value
         assert files.contents[uri] == b"x\ty\n1\ta\n"
 
-    @pytest.mark.parametrize("text", ["write_json((1, 2))", 'write_json({1: "a"})', "write_json([(1, {2: 3})])"])
+    @pytest.mark.parametrize("text", ['write_json({1: "a"})', "write_json([(1, {2: 3})])"])
     def test_what_has_no_form_in_json(self, text):
         with pytest.raises(EvaluationError, match="no form in JSON"):
             evaluate(text, version="1.1")
