@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, TaskGroup, TriggerRule, task_group
 from airflow.sdk.definitions.param import ParamsDict
 
+from .description import describe_call, describe_dag
 from .errors import AuthorError
 from .operators import WdlEcsTaskOperator, WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator
 from .params import params_of
@@ -85,6 +86,7 @@ def build_dag(
     dag_args.setdefault("catchup", False)
     params = {**params_of(plan, inputs or {}), **dag_args.pop("params", {})}
     dag_args.setdefault("tags", ["wdl"])
+    dag_args.setdefault("doc_md", describe_dag(plan))
     description = plan.meta.get("description")
     if isinstance(description, str):
         dag_args.setdefault("description", description)
@@ -169,6 +171,7 @@ class _Builder:
         arguments: dict[str, Any] = {
             "task_id": call.id,
             "task_display_name": call.name,
+            "doc_md": describe_call(self.plan, call),
             "trigger_rule": TriggerRule.NONE_FAILED,
             **self.call_args.get(call.id, {}),
         }

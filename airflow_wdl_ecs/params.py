@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from .description import description_of
 from .plan import Input, Plan
 
 OPTIONAL_SECTION = "Optional inputs"
@@ -61,18 +62,8 @@ def _has_object(value: Any) -> bool:
 
 
 def _text(declared: Input, default: str) -> str:
-    described = [_description(declared.meta), f"WDL type: {declared.type}", default]
+    described = [description_of(declared.meta), f"WDL type: {declared.type}", default]
     return "; ".join(text for text in described if text)
-
-
-def _description(meta: Any) -> str:
-    if isinstance(meta, str):
-        return meta
-    if isinstance(meta, dict):
-        for key in ("description", "help"):
-            if isinstance(meta.get(key), str):
-                return str(meta[key])
-    return ""
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
