@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import socket
@@ -173,6 +174,7 @@ def _replace(old: Client, say: Callable[[str], None]) -> None:
 
 def _start(home: AirflowHome) -> Client:
     """Start a supervisor, unless one is just starting; wait until it listens."""
+    require_installed()
     deadline = time.monotonic() + START_LIMIT
     process: subprocess.Popen[bytes] | None = None
     while True:
@@ -188,6 +190,19 @@ def _start(home: AirflowHome) -> Client:
                 f"the embedded Airflow did not start within {START_LIMIT:g} s", hint=f"see {home.log('service')}"
             )
         time.sleep(0.02)
+
+
+def require_installed() -> None:
+    """Check that what only local runs need is installed.
+
+    :raises SettingsError: if it is not.
+    """
+    missing = [name for name in ("moto", "psutil", "airflow") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise errors.SettingsError(
+            f"not installed, and needed to run workflows on this machine: {', '.join(missing)}",
+            hint="install it with: pip install 'airflow-wdl-ecs[local]'",
+        )
 
 
 def _not_started(home: AirflowHome) -> ServiceError:

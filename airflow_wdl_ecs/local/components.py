@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -197,9 +198,8 @@ def run_aws(home: AirflowHome, port: int) -> int:
     return 1
 
 
-def aws_environment(home: AirflowHome) -> dict[str, str]:
+def aws_environment(endpoint: Endpoint) -> dict[str, str]:
     """What Airflow has to know of the embedded AWS: a connection, and the deployment's settings."""
-    endpoint = await_aws(home)
     connection = {
         "conn_type": "aws",
         "login": endpoint.access_key,
@@ -234,19 +234,19 @@ def prepare_clients() -> None:
         client(service)
 
 
-def await_aws(home: AirflowHome) -> Endpoint:
+def await_aws(home: AirflowHome, is_coming: Callable[[], bool] = lambda: True) -> Endpoint:
     """The embedded AWS, once it answers.
 
-    :raises SettingsError: if it does not within `AWS_LIMIT`.
+    :param is_coming: whether it is worth to wait for.
+    :raises SettingsError: if it does not come up.
     """
     deadline = time.monotonic() + AWS_LIMIT
-    while True:
+    while is_coming() and time.monotonic() < deadline:
         endpoint = read_endpoint(home.aws)
         if endpoint is not None:
             return endpoint
-        if time.monotonic() > deadline:
-            raise SettingsError(f"the embedded AWS did not come up within {AWS_LIMIT:g} s; see {home.log('aws')}")
         time.sleep(0.05)
+    raise SettingsError(f"the embedded AWS did not come up; see {home.log('aws')} and {home.aws / 'aws.log'}")
 
 
 def run_control(home: AirflowHome, listener: socket.socket, token: str, idle: float | None) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from . import components
 from .airflow_home import AirflowHome, airflow_environment, code_version, idle_seconds, write_private
-from .sessions import Session, end_sessions, fork_component
+from .sessions import Session, end_sessions, fork_component, is_alive
 
 LOCK_WAIT = 5.0
 """Seconds to wait for the lock of a service that is just ending."""
@@ -123,7 +123,9 @@ class Service:
         self._prepare_database()
         self._add("api-server", components.run_api_server)
         components.prepare_execution_api()
-        os.environ.update(components.aws_environment(home))
+        aws = self.components["aws"].session
+        endpoint = components.await_aws(home, lambda: aws is not None and is_alive(aws))
+        os.environ.update(components.aws_environment(endpoint))
         components.prepare_clients()
         self._add("control", lambda: components.run_control(home, listener, token, self.idle), keeping=listener)
         self._add("execution-api", lambda: components.run_execution_api(execution), keeping=execution)

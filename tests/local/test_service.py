@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from airflow_wdl_ecs.errors import SettingsError
-from airflow_wdl_ecs.local import client
+from airflow_wdl_ecs.local import client, components
 from airflow_wdl_ecs.local.airflow_home import (
     AirflowHome,
     airflow_environment,
@@ -183,6 +183,19 @@ def test_a_home_without_a_service_has_none(home: AirflowHome) -> None:
     assert not client.is_supervised(home)
     home.endpoint.write_text('{"port": 1, "token": "", "pid": 1, "ui": "", "version": ""}')
     assert client.running(home) is None
+
+
+def test_what_only_local_runs_need_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "moto" else object())
+    with pytest.raises(SettingsError, match=r"moto\n.*airflow-wdl-ecs\[local\]"):
+        client.require_installed()
+
+
+def test_an_embedded_aws_that_has_died_is_not_waited_for(home: AirflowHome) -> None:
+    began = time.monotonic()
+    with pytest.raises(SettingsError, match=r"aws\.log"):
+        components.await_aws(home, lambda: False)
+    assert time.monotonic() - began < 5
 
 
 def test_whoever_has_the_lock_supervises(home: AirflowHome) -> None:
