@@ -36,6 +36,7 @@ class TaskLocations:
         self.stderr = f"{self.folder}/stderr"
         self._files = files
         self._staged: dict[str, StageIn] = {}
+        self._directories: dict[str, str] = {}
 
     @property
     def staged(self) -> tuple[StageIn, ...]:
@@ -46,10 +47,13 @@ class TaskLocations:
         """The same locations; what is localized there is not staged here."""
         other = TaskLocations(self.folder, self._files, self.beside)
         other._staged = dict(self._staged)
+        other._directories = dict(self._directories)
         return other
 
     def localize(self, uri: str, *, directory: bool) -> str:
         """The container path of a file or directory that is to be staged.
+
+        What is in a directory that is staged already is staged with it, and has its path there.
 
         :raises EvaluationError: if it is not in S3, or another file already has its path.
         """
@@ -59,11 +63,18 @@ class TaskLocations:
                 f"{uri!r} is not an s3:// URI", hint="Copy it to S3, and give its s3:// URI to the input."
             )
         parent, _, name = bare.rpartition("/")
+        above = parent
+        while above != "s3:/":
+            if above in self._directories:
+                return self._directories[above] + bare[len(above) :]
+            above = above.rpartition("/")[0]
         key = hashlib.sha256(parent.encode()).hexdigest()[:10]
         path = f"{self.folder}/inputs/{key}/{name}"
         wanted = StageIn(uri=f"{bare}/" if directory else bare, path=path, directory=directory)
         if self._staged.setdefault(path, wanted) != wanted:
             raise EvaluationError(f"{bare} is both a file and a directory")
+        if directory:
+            self._directories[bare] = path
         return path
 
     def written(self, uri: str) -> str:

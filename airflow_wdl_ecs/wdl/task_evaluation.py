@@ -185,6 +185,7 @@ class TaskEvaluation:
         # Before WDL 1.0 there is no input section, and every declaration is an input.
         decls = self._tree.postinputs if self._tree.inputs is None else self._tree.inputs
         declared = {decl.name: decl for decl in decls}
+        given: dict[str, WDL.Value.Base] = {}
         for name, value in inputs.items():
             if name not in declared:
                 with self._evaluating(f"input {name}", self._tree):
@@ -193,8 +194,17 @@ class TaskEvaluation:
             if value is None and decl.expr is not None and not decl.type.optional:
                 continue
             with self._evaluating(f"input {name}", decl):
-                given = from_json(decl.type, value)
-                self._env = self._env.bind(name, WDL.Value.rewrite_paths(given, self._localize))
+                given[name] = from_json(decl.type, value)
+        # Directories first, the outer ones before the inner: what is in one of them is not staged besides.
+        paths = [path for value in given.values() for path in _paths(value)]
+        for path in sorted(
+            (path for path in paths if isinstance(path, WDL.Value.Directory)), key=lambda v: len(v.value)
+        ):
+            with self._evaluating("inputs", self._tree):
+                self._localize(path)
+        for name, value in given.items():
+            with self._evaluating(f"input {name}", declared[name]):
+                self._env = self._env.bind(name, WDL.Value.rewrite_paths(value, self._localize))
 
     def _localize(self, path: Paths) -> str:
         return self._locations.localize(path.value, directory=isinstance(path, WDL.Value.Directory))
@@ -257,6 +267,13 @@ class TaskEvaluation:
         if self.identity is None:
             return self.task.name
         return f"{self.identity.dag_id}.{self.identity.run_id}.{self.identity}"
+
+
+def _paths(value: WDL.Value.Base) -> Iterable[Paths]:
+    if isinstance(value, (WDL.Value.File, WDL.Value.Directory)):
+        yield value
+    for child in value.children:
+        yield from _paths(child)
 
 
 def _no_globs(pattern: str) -> list[str]:

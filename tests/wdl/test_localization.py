@@ -28,6 +28,17 @@ class TestInputs:
         assert len(paths) == 1
         assert len(locations.staged) == 1
 
+    def test_what_is_in_a_staged_directory_is_there(self):
+        locations = TaskLocations("/f", MemoryFiles({"s3://b/x/d/e/f.txt": "1"}))
+        outer = locations.localize("s3://b/x/d/", directory=True)
+        file = locations.localize("s3://b/x/d/e/f.txt", directory=False)
+        assert locations.localize("s3://b/x/d/e", directory=True) == f"{outer}/e"
+        assert file == f"{outer}/e/f.txt"
+        assert len(locations.staged) == 1
+        assert locations.uri(file, directory=False) == "s3://b/x/d/e/f.txt"
+        locations.localize("s3://b/x/dd", directory=False)
+        assert len(locations.staged) == 2
+
     def test_one_name_cannot_be_a_file_and_a_directory(self):
         locations = TaskLocations("/f", MemoryFiles())
         locations.localize("s3://b/x/d", directory=False)

@@ -477,3 +477,14 @@ class TestOutputs:
         found = outputs_of(text, finished("a"), files=files)
         assert (found["o"], found["n"]) == (5.0, 0.005)
         assert not any(kind == "read" for kind, _ in files.asked)
+
+
+def test_a_file_in_a_directory_that_is_an_input_too_is_in_it_whichever_comes_first() -> None:
+    found = evaluation(
+        "input { File inner  Directory outer  Directory? nested } command <<< ~{inner} ~{outer} ~{nested} >>>",
+        {"inner": "s3://b/d/x.txt", "outer": "s3://b/d", "nested": "s3://b/d/e"},
+        version="1.2",
+    )
+    inner, outer, nested = found.command().split()
+    assert (inner, nested) == (f"{outer}/x.txt", f"{outer}/e")
+    assert [(item.uri, item.path) for item in found.stage_in] == [("s3://b/d/", outer)]
