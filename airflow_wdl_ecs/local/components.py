@@ -8,6 +8,7 @@ imports this module before either.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -185,16 +186,22 @@ def run_aws(home: AirflowHome, port: int) -> int:
     from .endpoint import start_server, stop_server
 
     supervisor = os.getppid()
+    servers: list[psutil.Process] = []
 
     def end(number: int, frame: object) -> None:
         if os.getppid() == supervisor:
-            stop_server(home.aws)
+            for server in servers:  # by its number: a busy server may not answer in time to be known by its nonce
+                with contextlib.suppress(psutil.Error):
+                    server.terminate()
+            if not servers:
+                stop_server(home.aws)
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
     endpoint = start_server(home.aws, port=port)
     print(f"embedded AWS at {endpoint.url}", flush=True)
-    psutil.Process(endpoint.pid).wait()
+    servers.append(psutil.Process(endpoint.pid))
+    servers[0].wait()
     return 1
 
 
