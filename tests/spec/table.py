@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from .expectations import CAUSES, Expectation
 
@@ -15,7 +14,8 @@ _HEAD = """\
 
 Every example of the specification's text is run as a test, through Airflow on the embedded ECS and S3
 (`make spec` writes this page; `tests/spec/expectations.json` has the reasons). An example passes if its outputs are
-those that it gives, or if it must fail and does.
+those that it gives, or if it must fail and does, for whatever reason. The record says where exactly each other one
+fails, and a test fails when that changes, for the better too.
 """
 
 
@@ -27,11 +27,6 @@ class Row:
     name: str
     status: str
     expected: Expectation | None = None
-
-
-def write_table(path: Path, rows: Iterable[Row]) -> None:
-    """Write the page."""
-    path.write_text(table(rows))
 
 
 def table(rows: Iterable[Row]) -> str:
