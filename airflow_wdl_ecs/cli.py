@@ -19,6 +19,7 @@ from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
 
 COMMANDS = ("run", "check", "inputs", "generate", "local", "standalone")
 PROGRAM = "airflow-wdl-ecs"
+DEBUG_VARIABLE = "AIRFLOW_WDL_ECS_DEBUG"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +59,12 @@ def execute(module: ModuleType, options: argparse.Namespace) -> int:
         return 1
     except OSError as error:
         return _complain(error, 1)
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        print(f"{PROGRAM}: internal error: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"this is a mistake of {PROGRAM}; with {DEBUG_VARIABLE}=1 it says where", file=sys.stderr)
+        return 1
 
 
 def _complain(error: Exception, status: int) -> int:

@@ -134,6 +134,7 @@ def test_all_problems_of_the_inputs_at_once(source: str, capsys: pytest.CaptureF
         (SettingsError("c"), 2),
         (CallError("d"), 1),
         (PermissionError(13, "Permission denied", "somewhere"), 1),
+        (TypeError("a mistake of our own"), 1),
         (KeyboardInterrupt(), 130),
     ],
 )

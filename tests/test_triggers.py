@@ -13,6 +13,7 @@ import pytest
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 
 from airflow_wdl_ecs.host import airflow_clients, resolve_settings
+from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.run import begin_run
 from airflow_wdl_ecs.triggers import CLASSPATH, WdlEcsTaskTrigger
 from airflow_wdl_ecs.wdl.lower import compile_wdl
@@ -43,11 +44,12 @@ def begun(airflow_on_embedded_aws, request):
         begin_run(
             settings, airflow_clients(settings), compile_wdl(WORKFLOW), inputs, dag_id="d", run_id=request.node.name
         )
+        instance = {"dag_id": "d", "run_id": request.node.name, "try_number": try_number, "map_index": -1}
+        if not STARTS_FROM_TRIGGER:
+            return WdlEcsTaskTrigger("work", instance=instance)
         trigger = WdlEcsTaskTrigger("work")
         # The triggerer sets the task instance of a trigger that starts there.
-        trigger._task_instance = SimpleNamespace(
-            dag_id="d", run_id=request.node.name, task_id="work", try_number=try_number, map_index=-1
-        )
+        trigger._task_instance = SimpleNamespace(task_id="work", **instance)
         return trigger
 
     return begin
