@@ -20,7 +20,10 @@ def test_example(example, outcomes, expectations, spec_rows):
     if expected is not None and not expected.runs:
         spec_rows.append(Row(example.version, example.name, "not run", expected))
         pytest.skip(f"{CAUSES[expected.cause]}: {expected.reason}")
+    if example.priority == "ignore":
+        pytest.skip("the specification says that it need not be run")
     outcome = outcomes[str(example)].result()
     spec_rows.append(Row(example.version, example.name, "failed" if outcome.at else "passed", expected))
     wrong = judge(outcome, expected)
-    assert wrong is None, f"{example} (SPEC-{example.version}.md:{example.line}): {wrong}"
+    needs = f" (it depends on {', '.join(example.dependencies)})" if example.dependencies else ""
+    assert wrong is None, f"{example} (SPEC-{example.version}.md:{example.line}){needs}: {wrong}"
