@@ -21,6 +21,7 @@ def test_example(example, outcomes, expectations, spec_rows):
         spec_rows.append(Row(example.version, example.name, "not run", expected))
         pytest.skip(f"{CAUSES[expected.cause]}: {expected.reason}")
     if example.priority == "ignore":
+        spec_rows.append(Row(example.version, example.name, "not run"))
         pytest.skip("the specification says that it need not be run")
     outcome = outcomes[str(example)].result()
     spec_rows.append(Row(example.version, example.name, "failed" if outcome.at else "passed", expected))
