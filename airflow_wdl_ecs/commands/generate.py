@@ -10,13 +10,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from .option import SOURCE, TASK, Option
+from .option import LANGUAGE, SOURCE, TASK, Option
 
 NAME = "generate"
 HELP = "write a DAG file for a workflow"
 OPTIONS = (
     SOURCE,
     TASK,
+    *LANGUAGE,
     Option("-o", "--output-dir", metavar="DIR", default=".", help="the DAG folder (default: the current folder)"),
     Option("--dag-id", metavar="ID", help="the DAG's id (default: NAME)"),
     Option("--name", metavar="NAME", help="of the two files (default: the workflow's name)"),
@@ -28,7 +29,7 @@ def execute(options: argparse.Namespace) -> int:
     from ..generate import write_dag
     from ..wdl.lower import compile_wdl
 
-    plan = compile_wdl(options.source, task=options.task)
+    plan = compile_wdl(options.source, task=options.task, check_quant=options.check_quant, path=options.path)
     for path, written in write_dag(plan, Path(options.output_dir), name=options.name, dag_id=options.dag_id).items():
         print(path if written else f"{path} (kept as it is)", file=sys.stdout if written else sys.stderr)
     return 0

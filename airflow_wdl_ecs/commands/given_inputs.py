@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import InputsError, Problem
@@ -46,6 +50,38 @@ def given_inputs(
     return _with_files(plan, bound)
 
 
+WEB = ("http://", "https://")
+_FETCH_SECONDS = 60
+
+
+def fetched(plan: Plan, inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The inputs with what they name on the web as local files, each in a folder of its own below ``folder``.
+
+    :raises InputsError: naming every URL that does not answer.
+    """
+    problems: list[Problem] = []
+    there: dict[str, str] = {}
+
+    def fetch(path: str) -> str:
+        if path in there or not path.startswith(WEB):
+            return there.get(path, path)
+        name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(path).path)).name or "index"
+        target = folder / str(len(there)) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with urllib.request.urlopen(path, timeout=_FETCH_SECONDS) as answer, target.open("wb") as file:  # noqa: S310
+                shutil.copyfileobj(answer, file)
+        except OSError as error:
+            problems.append(Problem(f"cannot fetch {path}: {getattr(error, 'reason', None) or error}"))
+        there[path] = str(target)
+        return there[path]
+
+    found = map_files(plan, inputs, fetch)
+    if problems:
+        raise InputsError(problems)
+    return found
+
+
 def _read_assignments(plan: Plan, words: Iterable[str]) -> tuple[dict[str, Any], dict[str, Problem]]:
     """The values of the words that can be read, and name -> problem of the others."""
     readable: list[str] = []
@@ -60,10 +96,13 @@ def _read_assignments(plan: Plan, words: Iterable[str]) -> tuple[dict[str, Any],
 
 
 def joined(words: Iterable[str]) -> list[str]:
-    """The words with a value that was separated from its ``name=`` by a blank put back to it."""
+    """The words with a value that was separated from its ``name=`` by a blank put back to it, for the shell's sake.
+
+    An empty string is given with ``--empty``, or as the last word.
+    """
     found: list[str] = []
     for word in words:
-        if found and found[-1].endswith("=") and found[-1].count("=") == 1 and "=" not in word:
+        if found and found[-1].endswith("=") and found[-1].count("=") == 1:
             found[-1] += word
         else:
             found.append(word)
@@ -71,16 +110,17 @@ def joined(words: Iterable[str]) -> list[str]:
 
 
 def read_json(text: str) -> dict[str, Any]:
-    """A JSON object: literally, from a file, or from standard input (``-``).
+    """A JSON object: literally, from a file, or from standard input (``-``). What is YAML of an object will do, too.
 
     :raises InputsError: if there is none.
     """
     where = "-i" if text.lstrip().startswith("{") else "standard input" if text == "-" else text
     try:
         if where == "-i":
-            found = json.loads(text)
+            content = text
         else:
-            found = json.loads(sys.stdin.read() if text == "-" else Path(text).expanduser().read_text())
+            content = sys.stdin.read() if text == "-" else Path(text).expanduser().read_text("utf-8-sig")
+        found = _parsed(content)
     except OSError as error:
         raise InputsError(f"{text}: {error.strerror}") from error
     except ValueError as error:
@@ -88,6 +128,20 @@ def read_json(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputsError(f"{where}: expected a JSON object of inputs")
     return found
+
+
+def _parsed(content: str) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            return YAML(typ="safe", pure=True).load(content)
+        except YAMLError:
+            pass  # most of those who write it mean JSON
+        raise
 
 
 def _empty(plan: Plan, name: str) -> Any:
@@ -101,21 +155,22 @@ def _empty(plan: Plan, name: str) -> Any:
 
 
 def _with_files(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with local files by their absolute paths, each of which exists."""
+    """The inputs with local files by their absolute paths, each of which exists; URLs stay as they are."""
     problems: list[Problem] = []
     found: dict[str, Any] = {}
     for name, value in bound.items():
 
         def local(path: str, name: str = name) -> str:
-            if path.startswith("s3://"):
+            path = path.removeprefix("file://")
+            if path.startswith(("s3://", *WEB)):
                 return path
             if "://" in path:
-                problems.append(Problem(f"input {name}: {path}: only local files and s3:// URIs can be read"))
+                problems.append(Problem(f"input {name}: {path}: only local files, s3:// and http(s):// can be read"))
                 return path
-            absolute = Path(path).expanduser().absolute()
-            if not absolute.exists():
+            absolute = os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - a link keeps its name
+            if not Path(absolute).exists():
                 problems.append(Problem(f"input {name}: no such file: {path}"))
-            return str(absolute)
+            return absolute
 
         found.update(map_files(plan, {name: value}, local))
     if problems:

@@ -10,13 +10,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .option import SOURCE, TASK, Option
+from .option import LANGUAGE, SOURCE, TASK, Option
 
 NAME = "inputs"
 HELP = "print a JSON template of a workflow's inputs"
 OPTIONS = (
     SOURCE,
     TASK,
+    *LANGUAGE,
     Option("--all", action="store_true", help="optional inputs too"),
     Option("--no-namespace", action="store_true", help="names without the workflow's own"),
 )
@@ -26,7 +27,7 @@ def execute(options: argparse.Namespace) -> int:
     """Print the template."""
     from ..wdl.lower import compile_wdl
 
-    plan = compile_wdl(options.source, task=options.task)
+    plan = compile_wdl(options.source, task=options.task, check_quant=options.check_quant, path=options.path)
     prefix = "" if options.no_namespace else f"{plan.name}."
     template = {
         f"{prefix}{found.name}": found.default if not found.required else example(found.schema)

@@ -19,4 +19,15 @@ class Option:
 
 
 SOURCE = Option("source", metavar="WORKFLOW.wdl", help="the WDL source: a file, a URL or a miniwdl zip")
+PATH = Option(
+    "-p", "--path", metavar="DIR", action="append", default=[], help="look for imports there too (may be repeated)"
+)
+NO_QUANT_CHECK = Option(
+    "--no-quant-check",
+    dest="check_quant",
+    action="store_false",
+    help="do not check ? and + of types, for older workflows",
+)
+LANGUAGE = (PATH, NO_QUANT_CHECK)
+"""How a source is read."""
 TASK = Option("--task", metavar="NAME", help="run this task of the source instead of its workflow")

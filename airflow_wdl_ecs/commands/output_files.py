@@ -1,4 +1,7 @@
-"""Where the files of a run's outputs go on this machine: ``out/NAME/FILE``, and ``out/NAME/0/FILE`` ... for several."""
+"""Where the files of a run's outputs go on this machine.
+
+``out/NAME/FILE``, and below ``out/NAME`` a folder for each index, key and member that leads to a file.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,27 @@ from typing import Any
 
 from ..errors import Position
 from ..plan import Input, Output, Plan
-from ..wdl.inputs import map_files
+from ..wdl.inputs import PathAt, map_paths
 
 
 def place_outputs(plan: Plan, outputs: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Give every file and folder among the outputs its own path below ``folder/out``.
 
     :param outputs: output name -> value, files and folders as ``s3://`` URIs.
-    :return: the outputs with those paths, and URI -> path of what has to be fetched; an output that two names share is
-        fetched once.
+    :return: the outputs with those paths, and URI -> path of what has to be fetched, a folder's URI with a slash at its
+        end; an output that two names share is fetched once.
     """
     targets: dict[str, str] = {}
     placed: dict[str, Any] = {}
     typed = replace(plan, inputs=tuple(_as_input(plan, output) for output in plan.outputs))
     for name, value in outputs.items():
-        found: list[str] = []
 
-        def note(uri: str, found: list[str] = found) -> str:
-            found.append(uri)
-            return uri
+        def place(found: PathAt, name: str = name) -> str:
+            uri = f"{found.value.rstrip('/')}/" if found.directory else found.value
+            path = folder.joinpath("out", name, *found.steps, PurePosixPath(uri).name)
+            return targets.setdefault(uri, str(path))
 
-        map_files(typed, {name: value}, note)
-        single = len(set(found)) == 1
-        for index, uri in enumerate(dict.fromkeys(found)):
-            path = folder / "out" / name / ("." if single else str(index)) / PurePosixPath(uri).name
-            targets.setdefault(uri, str(path))
-        placed.update(map_files(typed, {name: value}, targets.__getitem__))
+        placed.update(map_paths(typed, {name: value}, place))
     return placed, targets
 
 

@@ -24,7 +24,7 @@ from ..generate import dag_file
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
 from ..plan import Plan
-from .option import SOURCE, TASK, Option
+from .option import LANGUAGE, SOURCE, TASK, Option
 from .progress import Progress, label
 
 NAME = "run"
@@ -36,6 +36,7 @@ OPTIONS = (
     Option("--empty", metavar="NAME", action="append", default=[], help="set an input to the empty string or array"),
     Option("--none", metavar="NAME", action="append", default=[], help="set an optional input to None"),
     TASK,
+    *LANGUAGE,
     Option("-j", "--json", dest="json_only", action="store_true", help="print the inputs as JSON, and do not run"),
     Option("-o", metavar="OUT.json", dest="out_file", help="write the JSON there instead of to standard output"),
     Option("--error-json", action="store_true", help="write JSON for a run that failed, too (-o does)"),
@@ -48,6 +49,27 @@ OPTIONS = (
         help="make the run's folder in DIR (default: here); . or DIR/. for that folder itself",
     ),
     Option("-v", "--verbose", action="store_true", help="show every task of Airflow"),
+    Option("--debug", dest="verbose", action="store_true", help="as --verbose"),
+    *(
+        Option(
+            flag,
+            dest="of_miniwdl",
+            help=f"of miniwdl, without effect here: {why}",
+            **({"metavar": argument} if argument else {"action": "store_true"}),
+        )
+        for flag, argument, why in (
+            ("--no-color", "", "nothing is coloured"),
+            ("--log-json", "", "logs are Airflow's"),
+            ("--no-cache", "", "no call is taken from a cache"),
+            ("--copy-input-files", "", "every call has its own copies"),
+            ("--copy-input-files-for", "TASK", "every call has its own copies"),
+            ("--as-me", "", "the image says who runs its commands"),
+            ("--cfg", "FILE", "settings are Airflow's"),
+            ("-@", "N", "capacity is ECS's"),
+            ("--runtime-cpu-max", "N", "capacity is ECS's"),
+            ("--runtime-memory-max", "N", "capacity is ECS's"),
+        )
+    ),
 )
 TRAILING = "inputs"
 RECONNECTIONS = 5
@@ -55,11 +77,13 @@ RECONNECTIONS = 5
 
 def execute(options: argparse.Namespace) -> int:
     """Run the workflow; gives the exit status."""
+    from ..wdl.load import archive_inputs
     from ..wdl.lower import compile_wdl
-    from .given_inputs import given_inputs
+    from .given_inputs import fetched, given_inputs
 
-    plan = compile_wdl(options.source, task=options.task)
-    inputs = given_inputs(plan, options.inputs, json_text=options.input_file, empty=options.empty, none=options.none)
+    plan = compile_wdl(options.source, task=options.task, check_quant=options.check_quant, path=options.path)
+    json_text = options.input_file or archive_inputs(options.source)
+    inputs = given_inputs(plan, options.inputs, json_text=json_text, empty=options.empty, none=options.none)
     if options.json_only:
         print(json.dumps({f"{plan.name}.{name}": value for name, value in inputs.items()}, indent=2))
         return 0
@@ -68,11 +92,12 @@ def execute(options: argparse.Namespace) -> int:
     run = LocalRun(user_home(), plan, folder, Progress(plan, verbose=options.verbose))
     with terminations_as_interrupts():
         try:
-            found = run.outputs(inputs)
+            found = run.outputs(fetched(plan, inputs, folder / "fetched"))
         except KeyboardInterrupt:
             run.stop()
             raise
         except WdlEcsError as error:
+            (folder / "error.json").write_text(json.dumps(error_json(error), indent=2) + "\n")
             if options.out_file or options.error_json:
                 write_result({**run.place(), **error_json(error)}, options.out_file)
             raise
@@ -192,10 +217,19 @@ def make_run_folder(wanted: str, name: str) -> Path:
             folder = parent / (moment if number == 0 else f"{moment}_{number}")
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
+                _point_to(folder)
                 return folder
     except OSError as error:
         raise InputsError(f"-d {wanted}: {error.strerror}") from error
     raise InputsError(f"-d {wanted}: too many runs of {name} at once")
+
+
+def _point_to(folder: Path) -> None:
+    """Let ``_LAST``, beside the run's folder, be a link to it. A folder that has no links goes without."""
+    link = folder.with_name(f".{folder.name}.last")
+    with contextlib.suppress(OSError):
+        link.symlink_to(folder.name)
+        link.replace(folder.with_name("_LAST"))
 
 
 def error_json(error: WdlEcsError) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ..errors import InputsError, Problem
 from ..plan import Input, Plan
 from .values import ValueMismatch, from_json, parse_type, to_json
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _OVERRIDES = ("runtime", "requirements")
 
 
@@ -224,22 +227,52 @@ def file_values(plan: Plan, inputs: Mapping[str, Any]) -> Iterator[str]:
 
 def map_files(plan: Plan, inputs: Mapping[str, Any], fn: Callable[[str], str]) -> dict[str, Any]:
     """The inputs with every File and Directory replaced by what ``fn`` gives for it."""
+    return map_paths(plan, inputs, lambda found: fn(found.value))
+
+
+@dataclass(frozen=True)
+class PathAt:
+    """A File or Directory in a value.
+
+    :param steps: where in the value, as words fit for a path: indices of one length, keys, ``left``, members.
+    """
+
+    value: str
+    steps: tuple[str, ...]
+    directory: bool
+
+
+def map_paths(plan: Plan, inputs: Mapping[str, Any], fn: Callable[[PathAt], str]) -> dict[str, Any]:
+    """The inputs with every File and Directory replaced by what ``fn`` gives for it."""
     types = {found.name: _type_of(plan, found) for found in plan.inputs if found.name in inputs}
-    return {name: _mapped(types[name], value, fn) if name in types else value for name, value in inputs.items()}
+    return {name: _mapped(types[name], value, fn, ()) if name in types else value for name, value in inputs.items()}
 
 
-def _mapped(wdl_type: Type.Base, value: Any, fn: Callable[[str], str]) -> Any:
+def _mapped(wdl_type: Type.Base, value: Any, fn: Callable[[PathAt], str], steps: tuple[str, ...]) -> Any:
     if value is None:
         return None
     if isinstance(wdl_type, (Type.File, Type.Directory)):
-        return fn(value)
+        return fn(PathAt(value, steps, isinstance(wdl_type, Type.Directory)))
     if isinstance(wdl_type, Type.Array):
-        return [_mapped(wdl_type.item_type, item, fn) for item in value]
+        places = zip(_numbered(len(value)), value, strict=True)
+        return [_mapped(wdl_type.item_type, item, fn, (*steps, place)) for place, item in places]
     if isinstance(wdl_type, Type.Map):
         key_type, item_type = wdl_type.item_type
-        return {_mapped(key_type, key, fn): _mapped(item_type, item, fn) for key, item in value.items()}
+        plain = all(_PLAIN_NAME.fullmatch(key) for key in value)
+        return {
+            _mapped(key_type, key, fn, (*steps, "keys", place)): _mapped(
+                item_type, item, fn, (*steps, key if plain else place)
+            )
+            for place, (key, item) in zip(_numbered(len(value)), value.items(), strict=True)
+        }
     members = _members(wdl_type)
-    return {name: _mapped(members[name], item, fn) for name, item in value.items()} if members else value
+    if not members:
+        return value
+    return {name: _mapped(members[name], item, fn, (*steps, name)) for name, item in value.items()}
+
+
+def _numbered(count: int) -> list[str]:
+    return [str(index).zfill(len(str(count - 1))) for index in range(count)]
 
 
 def _members(wdl_type: Type.Base) -> dict[str, Type.Base]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.given_inputs import joined
 from airflow_wdl_ecs.commands.progress import Progress
 from airflow_wdl_ecs.commands.run import make_run_folder, write_result
@@ -30,7 +31,7 @@ def test_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_value_may_be_a_word_of_its_own() -> None:
-    assert joined(["a=", "1", "b=2", "c=", "d=3", "e"]) == ["a=1", "b=2", "c=", "d=3", "e"]
+    assert joined(["a=", "1", "b=2", "c=", "d=3", "e"]) == ["a=1", "b=2", "c=d=3", "e"]
 
 
 def test_the_result_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,3 +84,40 @@ def test_progress_says_each_change_of_a_call_once() -> None:
         "call sort[3]: done",
         "task outputs: failed",
     ]
+
+
+def test_last_is_the_newest_run_beside_it(tmp_path: Path) -> None:
+    for _ in range(2):
+        newest = make_run_folder(str(tmp_path), "wf")
+        assert (tmp_path / "_LAST").readlink() == Path(newest.name)
+    exact = make_run_folder(f"{tmp_path}/exact/.", "wf")
+    assert sorted(path.name for path in exact.parent.iterdir() if path.is_symlink()) == ["_LAST"]
+    assert (tmp_path / "_LAST").readlink() == Path(newest.name)
+
+
+def test_options_of_miniwdl_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "one.wdl").write_text("task one { command {} }")
+    flow = tmp_path / "w.wdl"
+    flow.write_text('version 1.0\nimport "one.wdl" as lib\nworkflow w { input { Int? n }  Int m = n  call lib.one }\n')
+    words = ["--dir", str(tmp_path), "-p", str(library), "--no-quant-check", "-@", "2", "--cfg", "x", "--no-cache"]
+    assert main(["run", *words, str(flow), "--json", "--runtime-memory-max", "1G", "n=1"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"w.n": 1}
+    assert main(["check", str(flow)]) == 2
+    assert main(["check", "--path", str(library), "--no-quant-check", str(flow)]) == 0
+    assert main(["check", "--path", str(library), "--no-quant-check", "--strict", str(flow)]) == 2
+    suppressed = "UnusedDeclaration,OptionalCoercion,MissingVersion,MissingRuntime"
+    capsys.readouterr()
+    assert main(["check", "-p", str(library), "--no-quant-check", "--strict", "--suppress", suppressed, str(flow)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_the_default_inputs_of_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "w.wdl").write_text("version 1.0\nworkflow w { input { Int n } }\n")
+    (tmp_path / "MANIFEST.json").write_text('{"mainWorkflowURL": "w.wdl", "inputFileURLs": ["default.json"]}')
+    (tmp_path / "default.json").write_text('{"w.n": 1}')
+    assert main(["run", str(tmp_path), "-j"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"w.n": 1}
+    assert main(["run", str(tmp_path), "-j", "n=2"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"w.n": 2}
