@@ -3,11 +3,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo test check format clean
+# What Airflow's version can break.
+OLDEST := tests/test_dag.py tests/test_description.py tests/test_operators.py tests/test_provider_info.py tests/test_triggers.py
+
+.PHONY: help install demo test check format oldest clean
 
 help:
 	@echo "make demo     run a WDL workflow on this machine: a real Airflow, and an embedded ECS and S3"
 	@echo "make test     run the tests        (ARGS=... for pytest)"
+	@echo "make oldest   the tests of operators, trigger and DAGs, with the oldest Airflow that is supported"
+	@echo "make spec     the examples of the WDL specification, where its text is at hand"
 	@echo "make check    lint, formats, types, the directions between modules"
 	@echo "make format   format the code"
 	@echo "make install  bring .venv up to date; the other targets do so themselves"
@@ -32,8 +37,12 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+oldest:
+	@$(PYTHON) .ci/install.py oldest
+	@.venv-oldest/bin/python -m pytest -p no:cacheprovider $(OLDEST) $(ARGS)
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output build dist *.egg-info
+	rm -rf .venv .venv-oldest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: spec

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+# ``install.py oldest`` makes the environment with the oldest Airflow.
+OLDEST = sys.argv[1:] == ["oldest"]
+VENV = ROOT / (".venv-oldest" if OLDEST else ".venv")
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.sha256"
 SOURCES = (*sorted((ROOT / "requirements").glob("*.txt")), ROOT / "pyproject.toml", Path(__file__))
-WHAT = ("-r", "requirements/dev.txt", "-e", ".")
+WHAT = ("-r", f"requirements/{'oldest' if OLDEST else 'dev'}.txt", "-e", ".")
 
 
 def main() -> int:
