@@ -100,7 +100,24 @@ def _bind(plan: Plan, found: Input | None, name: str, value: Any) -> dict[str, A
     wdl_type = _type_of(plan, found)
     if value is None and not wdl_type.optional and found.default_text:
         return {}
-    return {name: to_json(from_json(wdl_type, value))}
+    return {name: to_json(from_json(wdl_type, _of_members(wdl_type, value)))}
+
+
+def _of_members(wdl_type: Type.Base, value: Any) -> Any:
+    """The value without what its structs have no members for; a struct that is read from JSON leaves it out, too."""
+    if isinstance(wdl_type, Type.Array) and isinstance(value, list):
+        return [_of_members(wdl_type.item_type, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(wdl_type, Type.Map):
+        return {key: _of_members(wdl_type.item_type[1], item) for key, item in value.items()}
+    if isinstance(wdl_type, Type.Pair):
+        sides = {"left": wdl_type.left_type, "right": wdl_type.right_type}
+        return {key: _of_members(sides.get(key.lower(), wdl_type), item) for key, item in value.items()}
+    if isinstance(wdl_type, Type.StructInstance):
+        members = wdl_type.members or {}
+        return {key: _of_members(members[key], item) for key, item in value.items() if key in members}
+    return value
 
 
 def _type_of(plan: Plan, found: Input) -> Type.Base:

@@ -81,6 +81,11 @@ class TaskLocations:
         """See `stdlib.Locations.written`."""
         return self.localize(uri, directory=False)
 
+    def carried(self, path: str, *, directory: bool) -> str:
+        """See `stdlib.Locations.carried`."""
+        uri = self.beside.resolve(path, directory=directory)
+        return path if uri is None else self.localize(uri, directory=directory)
+
     def work_directory(self) -> str:
         """See `stdlib.Locations.work_directory`."""
         return self.work
@@ -156,6 +161,10 @@ class OutputLocations:
     def written(self, uri: str) -> str:
         """See `stdlib.Locations.written`."""
         return self.inputs.localize(uri, directory=False)
+
+    def carried(self, path: str, *, directory: bool) -> str:
+        """See `stdlib.Locations.carried`: the outputs' relative paths are the work directory's."""
+        return path
 
     def work_directory(self) -> str:
         """See `stdlib.Locations.work_directory`."""

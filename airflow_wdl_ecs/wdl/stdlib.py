@@ -61,6 +61,9 @@ class Locations(Protocol):
     def written(self, uri: str) -> str:
         """The path under which the context sees a file that a ``write_*`` function just made."""
 
+    def carried(self, path: str, *, directory: bool) -> str:
+        """What the context calls a file that the plan brings along; any other path as it is."""
+
     def work_directory(self) -> str:
         """The directory against which relative paths are resolved.
 
@@ -90,6 +93,10 @@ class WorkflowLocations:
     def written(self, uri: str) -> str:
         """See `Locations.written`."""
         return uri
+
+    def carried(self, path: str, *, directory: bool) -> str:
+        """See `Locations.carried`."""
+        return self._beside.resolve(path, directory=directory) or path
 
     def work_directory(self) -> str:
         """See `Locations.work_directory`."""
@@ -131,7 +138,8 @@ class _FileFunctions:
         raise EvaluationError(f"no expression reads {filename!r} from a disk")
 
     def _resolve_source_relative_path(self, filename: str) -> str:
-        return filename
+        # miniwdl asks it of what is compared with a path or looked up by one, with a slash after a directory
+        return self._locations.carried(filename.rstrip("/"), directory=filename.endswith("/"))
 
     def _read(self, parse: Callable[[str], WDL.Value.Base]) -> Callable[[WDL.Value.Base], WDL.Value.Base]:
         return lambda file: parse(self.text(file))

@@ -264,3 +264,17 @@ def test_files_are_found_and_replaced_however_deep(plan: Plan) -> None:
 
 def test_files_of_a_task_that_runs_directly(task_plan: Plan) -> None:
     assert list(file_values(task_plan, {"reads": "a", "threads": 2, "index": "b"})) == ["a", "b"]
+
+
+def test_what_a_struct_has_no_member_for_is_left_out() -> None:
+    plan = compile_wdl(
+        """
+        version 1.0
+        struct S { Int n }
+        workflow w { input { Map[String, Array[Pair[S, String]]] deep } }
+        """
+    )
+    given = {"deep": {"k": [{"left": {"n": 1, "more": {"x": 2}}, "right": "r"}]}}
+    assert bind_inputs(plan, given) == {"deep": {"k": [{"left": {"n": 1}, "right": "r"}]}}
+    with pytest.raises(InputsError, match="no 'n'"):
+        bind_inputs(plan, {"deep": {"k": [{"left": {"more": 1}, "right": "r"}]}})

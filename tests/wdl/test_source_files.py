@@ -113,19 +113,23 @@ def test_a_path_is_the_uri_at_which_the_run_keeps_it(tmp_path: Path) -> None:
             task t {
                 input { File x }
                 Directory d = "data"
+                Boolean same = d == "data"
                 File joined = join_paths("elsewhere", "../data/one")
-                command <<< cat ~{x} ~{d}/two ~{read_string("data/two")} ~{joined} >>>
+                command <<< cat ~{x} ~{d}/two ~{read_string("data/two")} ~{joined} ~{same} >>>
             }
             workflow w {
                 input { File one = "data/one" }
                 Directory d = "data"
                 Array[File] files = [one, "data/../data/two"]
+                Map[File, Int] numbers = {"data/one": 1}
                 call t { input: x = "data/one" }
                 output {
                     String text = read_string(one) + read_string("data/two")
                     Array[File] all = files
                     Directory folder = d
                     Float bytes = size(d)
+                    Boolean same = one == "data/one" && d == "data" && one != "data/two" && contains(files, "data/two")
+                    Int number = numbers["data/one"]
                 }
             }
         """,
@@ -139,13 +143,15 @@ def test_a_path_is_the_uri_at_which_the_run_keeps_it(tmp_path: Path) -> None:
         "all": [f"{FOLDER}data/one", f"{FOLDER}data/two"],
         "folder": f"{FOLDER}data",
         "bytes": 11.0,
+        "same": True,
+        "number": 1,
     }
     inputs = evaluation.call_inputs("t", ())
     assert inputs == {"x": f"{FOLDER}data/one"}
     task = TaskEvaluation(plan.tasks["t"], inputs, folder="/wdl/a", files=files, beside=beside)
     one, folder = task.stage_in
     assert (one.uri, folder.uri, folder.directory) == (f"{FOLDER}data/one", f"{FOLDER}data/", True)
-    assert task.command().strip() == f"cat {one.path} {folder.path}/two second {one.path}"
+    assert task.command().strip() == f"cat {one.path} {folder.path}/two second {folder.path}/one true"
 
 
 def test_an_input_of_the_run_is_no_path_of_the_source(tmp_path: Path) -> None:
