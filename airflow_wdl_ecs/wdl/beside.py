@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import WDL
 
 from ..errors import EvaluationError
+from .values import admits
 
 LARGEST = 1024 * 1024
 """Bytes of the largest file that a plan carries; a larger one has to be an input."""
@@ -53,6 +54,27 @@ class Beside:
         return WDL.Value.rewrite_paths(
             value, lambda v: self.resolve(v.value, directory=isinstance(v, WDL.Value.Directory)) or str(v.value)
         )
+
+
+def without_absent(value: WDL.Value.Base, wdl_type: WDL.Type.Base) -> WDL.Value.Base:
+    """The value with null for relative paths, which nothing is at, if its type allows that; else as it is.
+
+    See WDL 1.2, "Optional Types": a file that does not exist is ``None`` where the type is optional.
+    """
+    if not holds_path(wdl_type):
+        return value
+    rewritten = WDL.Value.rewrite_paths(
+        value, lambda v: str(v.value) if v.value.startswith("/") or "://" in v.value else None
+    )
+    return rewritten if admits(wdl_type, rewritten) else value
+
+
+def holds_path(wdl_type: WDL.Type.Base) -> bool:
+    """Whether values of a type can hold a File or Directory."""
+    members = (wdl_type.members or {}).values() if isinstance(wdl_type, WDL.Type.StructInstance) else ()
+    return isinstance(wdl_type, (WDL.Type.File, WDL.Type.Directory)) or any(
+        map(holds_path, [*wdl_type.parameters, *members])
+    )
 
 
 NOTHING_BESIDE = Beside({}, "")

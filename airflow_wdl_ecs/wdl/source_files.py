@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import WDL
-from WDL import Expr, Type
+from WDL import Expr
 
 from ..errors import AuthorError
-from .beside import LARGEST
+from .beside import LARGEST, holds_path
 from .stdlib import BEFORE_1_2
 
 LARGEST_TOGETHER = 8 * LARGEST
@@ -25,7 +25,6 @@ LARGEST_TOGETHER = 8 * LARGEST
 
 _NOTE = "_files_beside"
 """The attribute of a document that holds what was read for it."""
-_PATHS = (Type.File, Type.Directory)
 
 
 def read_beside(document: WDL.Tree.Document, folder: Path) -> None:
@@ -84,7 +83,7 @@ def files_beside(document: WDL.Tree.Document) -> dict[str, str | None]:
 
 def _named(document: WDL.Tree.Document) -> Iterator[str]:
     if document.workflow is not None:
-        for decl in document.workflow.inputs or []:
+        for decl in [*(document.workflow.inputs or []), *(document.workflow.outputs or [])]:
             yield from _in_decl(decl)
         yield from _in_body(document.workflow.body)
     if document.effective_wdl_version not in BEFORE_1_2:
@@ -102,7 +101,7 @@ def _in_body(body: list[WDL.Tree.WorkflowNode]) -> Iterator[str]:
                 callee = node.callee
                 assert callee is not None
                 due = callee.available_inputs.get(name)
-                yield from _literals(expr, wanted=due is not None and _holds_path(due.type))
+                yield from _literals(expr, wanted=due is not None and holds_path(due.type))
         elif isinstance(node, (WDL.Tree.Scatter, WDL.Tree.Conditional)):
             yield from _literals(node.expr, wanted=False)
             yield from _in_body(node.body)
@@ -110,7 +109,7 @@ def _in_body(body: list[WDL.Tree.WorkflowNode]) -> Iterator[str]:
 
 def _in_decl(decl: WDL.Tree.Decl) -> Iterator[str]:
     if decl.expr is not None:
-        yield from _literals(decl.expr, wanted=_holds_path(decl.type))
+        yield from _literals(decl.expr, wanted=holds_path(decl.type))
 
 
 def _literals(expr: Expr.Base, *, wanted: bool) -> Iterator[str]:
@@ -123,8 +122,3 @@ def _literals(expr: Expr.Base, *, wanted: bool) -> Iterator[str]:
     for child in expr.children:
         if isinstance(child, Expr.Base):
             yield from _literals(child, wanted=wanted or reads)
-
-
-def _holds_path(wdl_type: Type.Base) -> bool:
-    members = (wdl_type.members or {}).values() if isinstance(wdl_type, Type.StructInstance) else ()
-    return isinstance(wdl_type, _PATHS) or any(map(_holds_path, [*wdl_type.parameters, *members]))

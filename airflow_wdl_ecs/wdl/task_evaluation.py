@@ -17,7 +17,7 @@ import WDL
 from ..errors import EvaluationError
 from ..plan import Task
 from ..task import CallIdentity, Files, OutputRequest, StageIn, TaskResult
-from .beside import NOTHING_BESIDE, Beside
+from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
 from .hints import hint_expressions
 from .localization import OutputLocations, TaskLocations
@@ -216,6 +216,8 @@ class TaskEvaluation:
                     raise EvaluationError(f"required input {decl.name} is not given")
                 value = decl.expr.eval(self._env, self._library) if decl.expr else WDL.Value.Null()
                 value = _existing(value.coerce(decl.type), decl.type, self._declared, _no_such_input, keep=False)
+                if self.task.wdl_version not in BEFORE_1_2:
+                    value = without_absent(value, decl.type)
                 self._env = self._env.bind(decl.name, value)
 
     def _declared(self, path: str, *, directory: bool) -> str | None:

@@ -20,10 +20,10 @@ import WDL
 from ..errors import EvaluationError
 from ..plan import ROOT, Call, Decl, Document, Expression, Plan, Ref, Section, Shard
 from ..task import Files
-from .beside import NOTHING_BESIDE, Beside
+from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
 from .slices import parse_expression, parse_task, position_in_expression
-from .stdlib import Library, WorkflowLocations
+from .stdlib import BEFORE_1_2, Library, WorkflowLocations
 from .values import JSON, from_json, parse_type, to_json
 
 CallOutputs = Callable[[str, Shard], Mapping[str, JSON] | None]
@@ -229,7 +229,7 @@ class WorkflowEvaluation:
                 return (yield from self._expression(decl.expression, shard, decl.id, wdl_type))
             raise EvaluationError(f"{decl.id}: required, and not given", position=decl.position)
         with evaluating(decl.id, decl.position, None):
-            return self._beside.in_value(value.coerce(wdl_type))
+            return self._placed(value, wdl_type, self._document(decl.section))
 
     def _section(self, section: Section, shard: Shard) -> _Computing:
         """A scatter's collection, or a conditional's condition."""
@@ -251,7 +251,12 @@ class WorkflowEvaluation:
         document = self._document(expression.section)
         with evaluating(what, expression.position, lambda at: position_in_expression(expression, at)):
             value = parse_expression(expression, document).eval(env, self._library(document))
-            return value if wdl_type is None else self._beside.in_value(value.coerce(wdl_type))
+            return value if wdl_type is None else self._placed(value, wdl_type, document)
+
+    def _placed(self, value: _Value, wdl_type: WDL.Type.Base, document: Document) -> _Value:
+        """The value as one of a type, its files where the run has them."""
+        found = self._beside.in_value(value.coerce(wdl_type))
+        return found if document.wdl_version in BEFORE_1_2 else without_absent(found, wdl_type)
 
     def _reference(self, ref: Ref, section: str, shard: Shard) -> _Computing:
         """What a name means in a section: the node of the same shard, or gathered over the scatters between."""

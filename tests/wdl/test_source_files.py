@@ -41,6 +41,7 @@ def test_a_plan_carries_what_its_declarations_name(tmp_path: Path) -> None:
         unused="7",
         text="8",
         of_a_task="9",
+        of_outputs="10",
         main_wdl="""
             version 1.2
             task t {
@@ -56,7 +57,7 @@ def test_a_plan_carries_what_its_declarations_name(tmp_path: Path) -> None:
                 File elsewhere = "nowhere"
                 String read = read_string("data/three")
                 call t { input: x = "bound" }
-                output { String out = read }
+                output { String out = read  File of_outputs = "of_outputs" }
             }
         """,
     )
@@ -68,6 +69,7 @@ def test_a_plan_carries_what_its_declarations_name(tmp_path: Path) -> None:
         "default": "6",
         "folder/deep/four": "4",
         "of_a_task": "9",
+        "of_outputs": "10",
     }
 
 
@@ -161,3 +163,25 @@ def test_an_input_of_the_run_is_no_path_of_the_source(tmp_path: Path) -> None:
     plan = compile_wdl(tmp_path / "main.wdl")
     given = WorkflowEvaluation(plan, {"x": "s3://b/data"}, MemoryFiles(), lambda c, s: None, Beside(plan.files, FOLDER))
     assert given.outputs() == {"y": "s3://b/data"}
+
+
+def test_an_optional_file_that_is_not_there_is_none_from_1_2_on() -> None:
+    text = """
+        version {version}
+        task t {{
+            File? gone = "data/gone"
+            command <<< ~{{defined(gone)}} >>>
+        }}
+        workflow w {{
+            File? gone = "data/gone"
+            Array[File?] some = ["data/gone", "s3://b/x"]
+            call t
+            output {{ Boolean there = defined(gone)  Array[Boolean] which = [defined(some[0]), defined(some[1])] }}
+        }}
+    """
+    for version, there in (("1.1", True), ("1.2", False)):
+        plan = compile_wdl(text.format(version=version))
+        evaluation = WorkflowEvaluation(plan, {}, MemoryFiles(), lambda call, shard: {})
+        assert evaluation.outputs() == {"there": there, "which": [there, True]}
+        task = TaskEvaluation(plan.tasks["t"], {}, folder="/wdl/a", files=MemoryFiles())
+        assert task.command().strip() == str(there).lower()
