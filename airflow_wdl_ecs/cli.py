@@ -48,8 +48,6 @@ def execute(module: ModuleType, options: argparse.Namespace) -> int:
         return status
     except (AuthorError, InputsError, SettingsError) as error:
         return _complain(error, 2)
-    except WdlEcsError as error:
-        return _complain(error, 1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -57,7 +55,7 @@ def execute(module: ModuleType, options: argparse.Namespace) -> int:
         # Whoever read our output has enough of it; Python must not complain again when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
+    except (WdlEcsError, OSError) as error:
         return _complain(error, 1)
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from .errors import AuthorError
 from .plan import Shard
 from .run import Run
-from .storage import key_safe
 
 WIDEST = 500
 """Mapped instances of one scatter at most; beyond this Airflow's scheduler takes more time than the chunks cost."""
@@ -37,7 +36,7 @@ def divide_scatter(run: Run, section: str, *, longest: int) -> list[str]:
     """
     count = run.evaluation.shard_count(section, ()) or 0
     size = chunk_size(count, longest)
-    run.store.put_json(_division(run, section), {"shards": count, "chunk": size})
+    run.store.write_division(section, {"shards": count, "chunk": size})
     if size == 1:
         return [run.evaluation.shard_label(section, (index,)) for index in range(count)]
     return [f"{first}-{min(first + size, count) - 1}" for first in range(0, count, size)]
@@ -48,7 +47,7 @@ def map_index_prefixes(run: Run, section: str, map_index: int) -> Sequence[Shard
 
     :raises AuthorError: if the scatter's operator has not run.
     """
-    division = run.store.get_json(_division(run, section))
+    division = run.store.read_division(section)
     if division is None:
         raise AuthorError(
             f"the shards of {section} are not known in {run.folder}",
@@ -56,7 +55,3 @@ def map_index_prefixes(run: Run, section: str, map_index: int) -> Sequence[Shard
         )
     first = map_index * division["chunk"]
     return [(index,) for index in range(first, min(first + division["chunk"], division["shards"]))]
-
-
-def _division(run: Run, section: str) -> str:
-    return run.store.layout.named(f"scatters/{key_safe(section)}.json")
