@@ -38,7 +38,9 @@ OPTIONS = (
     TASK,
     *LANGUAGE,
     Option("-j", "--json", dest="json_only", action="store_true", help="print the inputs as JSON, and do not run"),
-    Option("-o", metavar="OUT.json", dest="out_file", help="write the JSON there instead of to standard output"),
+    Option(
+        "-o", metavar="OUT.json", dest="out_file", help="write the JSON there, too (and also for a run that failed)"
+    ),
     Option("--error-json", action="store_true", help="write JSON for a run that failed, too (-o does)"),
     Option(
         "-d",
@@ -238,15 +240,19 @@ def error_json(error: WdlEcsError) -> dict[str, Any]:
 
 
 def write_result(result: Mapping[str, Any], out_file: str | None) -> None:
-    """Write the one JSON object that a run gives, to a file or to standard output."""
+    """Write the one JSON object that a run gives, to standard output and to a file, if there is one."""
     text = json.dumps(result, indent=2)
-    if out_file:
-        target = Path(out_file)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        partial.write_text(text + "\n")
-        partial.replace(target)
-    else:
-        print(text)
+    print(text, flush=True)
+    if out_file and not _is_standard_output(Path(out_file)):
+        Path(out_file).write_text(text + "\n")
+
+
+def _is_standard_output(path: Path) -> bool:
+    """Whether a path, such as ``/dev/stdout``, is where standard output goes already."""
+    try:
+        return path.samefile("/dev/fd/1")
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
