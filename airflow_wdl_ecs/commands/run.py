@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import secrets
 import signal
 from collections.abc import Iterator, Mapping
@@ -38,9 +37,7 @@ OPTIONS = (
     TASK,
     *LANGUAGE,
     Option("-j", "--json", dest="json_only", action="store_true", help="print the inputs as JSON, and do not run"),
-    Option(
-        "-o", metavar="OUT.json", dest="out_file", help="write the JSON there, too (and also for a run that failed)"
-    ),
+    Option("-o", metavar="OUT.json", dest="out_file", help="write the JSON there, too, also for a run that failed"),
     Option("--error-json", action="store_true", help="write JSON for a run that failed, too (-o does)"),
     Option(
         "-d",
