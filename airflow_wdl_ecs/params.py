@@ -62,8 +62,8 @@ def _has_object(value: Any) -> bool:
 
 
 def _text(declared: Input, default: str) -> str:
-    described = [description_of(declared.meta), f"WDL type: {declared.type}", default]
-    return "; ".join(text for text in described if text)
+    kind = f"WDL type {declared.type}" + (f", {default}" if default else "")
+    return " ".join(text for text in (description_of(declared.meta), f"({kind})") if text)
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
