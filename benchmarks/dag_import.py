@@ -27,11 +27,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "AIRFLOW_HOME": folder}
         for workflow in options.workflows:
-            generate = [sys.executable, "-m", "airflow_wdl_ecs", "generate", str(workflow), "-o", folder]
+            dags = Path(folder, workflow.stem)
+            generate = [sys.executable, "-m", "airflow_wdl_ecs", "generate", str(workflow), "-o", str(dags)]
             subprocess.run(generate, check=True, capture_output=True)
+            (dag_file,) = dags.glob("*.py")
             commands = {
                 "airflow.sdk alone": [sys.executable, "-c", "from airflow.sdk import DAG"],
-                "DAG file": [sys.executable, str(Path(folder, f"{workflow.stem}.py"))],
+                "DAG file": [sys.executable, str(dag_file)],
                 "WDL.load": [sys.executable, "-c", f"import WDL; WDL.load({str(workflow)!r})"],
             }
             times = interleaved(commands, options.runs, environment)
