@@ -22,9 +22,10 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from .description import describe_call, describe_dag
 from .errors import AuthorError
-from .operators import WdlEcsTaskOperator, WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator
+from .operators import WdlEcsTaskOperator
 from .params import params_of
 from .plan import ROOT, Call, Plan, Section, load_plan
+from .workflow_operators import WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator

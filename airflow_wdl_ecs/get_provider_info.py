@@ -26,7 +26,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [
-            {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.operators"]},
+            {
+                "integration-name": "WDL on Amazon ECS",
+                "python-modules": ["airflow_wdl_ecs.operators", "airflow_wdl_ecs.workflow_operators"],
+            },
         ],
         "triggers": [
             {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.triggers"]},

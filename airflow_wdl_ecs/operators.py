@@ -1,8 +1,7 @@
-"""The operators of a compiled workflow: `WdlEcsTaskOperator` for a call, and the few that serve it.
+"""`WdlEcsTaskOperator`: one call of a WDL workflow as an Airflow task, or one WDL task on its own in any DAG.
 
-``inputs`` begins a run, ``outputs`` ends it, a scatter's operator says how many shards there are; between them every
-call is one `WdlEcsTaskOperator`. Operators turn Airflow's context into the values that ``run`` and ``lifecycle`` take,
-and their errors into Airflow's; what a call does is not decided here.
+It turns Airflow's context into the values that ``run`` and ``lifecycle`` take, and their errors into Airflow's; what a
+call does is not decided here.
 
 A DAG file imports this module, so what runs a call (miniwdl, boto3) is imported only when an operator executes.
 """
@@ -10,194 +9,30 @@ A DAG file imports this module, so what runs a call (miniwdl, boto3) is imported
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import StartTriggerArgs
 from packaging.version import Version
 
-from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
+from .errors import AuthorError
 from .plan import Plan
+from .task_context import airflow_errors, begin_run_of, settings_overrides
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from .ecs.settings import EcsSettings
     from .host import HostedCall
-    from .run import Run
 
 TRIGGER = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
 STARTS_FROM_TRIGGER = Version(airflow_version) >= Version("3.3.0")
 """Airflow's triggerer hands a start_from_trigger task instance, mapped or not, its run-time context from 3.3 on."""
-
-
-@contextmanager
-def airflow_errors() -> Iterator[None]:
-    """Turn this package's errors into Airflow's; what a retry cannot mend fails at once.
-
-    :raises AirflowFailException: for what the author, the caller or the deployer must change.
-    :raises AirflowException: for anything else of this package.
-    """
-    try:
-        yield
-    except (AuthorError, InputsError, SettingsError) as error:
-        raise AirflowFailException(str(error)) from error
-    except WdlEcsError as error:
-        raise AirflowException(str(error)) from error
-
-
-def settings_overrides(settings: EcsSettings | Mapping[str, Any] | None) -> dict[str, Any]:
-    """A DAG's explicit settings as JSON: what crosses to the triggerer, over which nothing else is laid."""
-    if settings is None:
-        return {}
-    return dict(settings) if isinstance(settings, Mapping) else settings.to_json()
-
-
-def _begin(
-    plan: Plan, inputs: Mapping[str, Any], context: Context, settings: Mapping[str, Any], scope: str | None = None
-) -> Run:
-    from .host import airflow_clients, resolve_settings
-    from .run import begin_run
-
-    resolved = resolve_settings(settings)
-    instance = context["ti"]
-    return begin_run(
-        resolved,
-        airflow_clients(resolved),
-        plan,
-        inputs,
-        dag_id=instance.dag_id,
-        run_id=instance.run_id,
-        scope=scope,
-    )
-
-
-def _open(context: Context, settings: Mapping[str, Any]) -> Run:
-    from .host import airflow_clients, resolve_settings
-    from .run import open_run
-
-    resolved = resolve_settings(settings)
-    return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id)
-
-
-class WdlInputsOperator(BaseOperator):
-    """Begins a run: validates all inputs at once, checks that named files exist, writes the run's folder.
-
-    The inputs are the DAG run's params and conf; ``x`` and ``workflow.x`` are accepted. Returns (XCom) the run's
-    folder and the inputs as they were understood.
-
-    :param plan: the compiled workflow.
-    :param inputs: values for inputs that the DAG run does not give (templated).
-    :param settings: overrides of the deployment's settings.
-    """
-
-    template_fields = ("inputs",)
-
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        inputs: Mapping[str, Any] | None = None,
-        settings: EcsSettings | Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.plan = plan
-        self.inputs = dict(inputs or {})
-        self.settings = settings_overrides(settings)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Begin the run."""
-        with airflow_errors():
-            given = given_inputs(self.plan, context)
-            prefix = f"{self.plan.name}."
-            names = {name.removeprefix(prefix) for name in given}
-            own = {name: value for name, value in self.inputs.items() if name.removeprefix(prefix) not in names}
-            run = _begin(self.plan, own | given, context, self.settings)
-            for name, value in run.inputs.items():
-                self.log.info("input %s = %s", name, value)
-            self.log.info("the run's folder is %s", run.folder)
-            return {"folder": run.folder, "inputs": dict(run.inputs)}
-
-
-def given_inputs(plan: Plan, context: Context) -> dict[str, Any]:
-    """The inputs that a DAG run was given, by the names under which they were given.
-
-    The trigger form sends every field: an untouched one as its literal default, or as null where it has none. Neither
-    is a value: the workflow has the default itself, where a path means what its author wrote.
-    """
-    conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
-    params = dict(context.get("params") or {})
-    given: dict[str, Any] = {}
-    for declared in plan.inputs:
-        names = (declared.name, f"{plan.name}.{declared.name}")
-        found = next((name for name in names if name in conf), None)
-        if found is not None:
-            given[found] = conf.pop(found)
-        elif declared.name in params:
-            given[declared.name] = params[declared.name]
-        else:
-            continue
-        name = found or declared.name
-        untouched = declared.default is not None and given[name] == declared.default
-        if untouched or (given[name] is None and (found is None or not _null_means_something(declared))):
-            del given[name]
-    return given | conf
-
-
-def _null_means_something(declared: Any) -> bool:
-    return bool(declared.type.endswith("?") and declared.default is not None)
-
-
-class WdlScatterOperator(BaseOperator):
-    """Says how many shards the outermost scatter has: one mapped instance each, or one per chunk of many.
-
-    Returns (XCom) one label per mapped instance; the mapped task group expands over it.
-
-    :param section: the scatter's section id in the plan.
-    """
-
-    def __init__(self, *, section: str, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.section = section
-        self.settings = settings_overrides(settings)
-
-    def execute(self, context: Context) -> list[str]:
-        """Evaluate the collection and write how it is divided into the run's folder."""
-        from airflow.configuration import conf
-
-        from .scatter import divide_scatter
-
-        with airflow_errors():
-            run = _open(context, self.settings)
-            longest = conf.getint("core", "max_map_length", fallback=1024)
-            labels = divide_scatter(run, self.section, longest=longest)
-            self.log.info("%d mapped instances", len(labels))
-            return labels
-
-
-class WdlOutputsOperator(BaseOperator):
-    """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, returns them (XCom)."""
-
-    def __init__(self, *, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.settings = settings_overrides(settings)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Evaluate the outputs."""
-        from .run import finish_run
-
-        with airflow_errors():
-            outputs = finish_run(_open(context, self.settings))
-            for name, value in outputs.items():
-                self.log.info("output %s = %s", name, value)
-            return outputs
 
 
 class WdlEcsTaskOperator(BaseOperator):
@@ -272,7 +107,7 @@ class WdlEcsTaskOperator(BaseOperator):
         with airflow_errors():
             call, scope = self._which(context)
             if self.wdl is not None:
-                _begin(self._plan, self.inputs, context, self.settings, scope)
+                begin_run_of(self._plan, self.inputs, context, self.settings, scope)
         if self.deferrable:
             from .host import instance_of
             from .triggers import WdlEcsTaskTrigger

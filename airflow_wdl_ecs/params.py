@@ -8,12 +8,15 @@ from the plan; a default that is a literal is shown, any other is described in W
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
 from .description import description_of
 from .plan import Input, Plan
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 OPTIONAL_SECTION = "Optional inputs"
 NESTED_SECTION = "Inputs of calls"
@@ -73,3 +76,32 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
         return schema
     kinds = list(kind) if isinstance(kind, list) else [kind]
     return schema if "null" in kinds else {**schema, "type": ["null", *kinds]}
+
+
+def given_inputs(plan: Plan, context: Context) -> dict[str, Any]:
+    """The inputs that a DAG run was given, by the names under which they were given.
+
+    The trigger form sends every field: an untouched one as its literal default, or as null where it has none. Neither
+    is a value: the workflow has the default itself, where a path means what its author wrote.
+    """
+    conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
+    params = dict(context.get("params") or {})
+    given: dict[str, Any] = {}
+    for declared in plan.inputs:
+        names = (declared.name, f"{plan.name}.{declared.name}")
+        found = next((name for name in names if name in conf), None)
+        if found is not None:
+            given[found] = conf.pop(found)
+        elif declared.name in params:
+            given[declared.name] = params[declared.name]
+        else:
+            continue
+        name = found or declared.name
+        untouched = declared.default is not None and given[name] == declared.default
+        if untouched or (given[name] is None and (found is None or not _null_means_something(declared))):
+            del given[name]
+    return given | conf
+
+
+def _null_means_something(declared: Input) -> bool:
+    return bool(declared.type.endswith("?") and declared.default is not None)

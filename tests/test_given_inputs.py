@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_wdl_ecs.operators import given_inputs
+from airflow_wdl_ecs.params import given_inputs
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 PLAN = compile_wdl("""
