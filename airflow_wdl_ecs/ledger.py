@@ -8,7 +8,7 @@ there, and how much of each budget is used. The decisions are pure; only `Ledger
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -22,12 +22,49 @@ from .task import Outputs, TaskHandle
 
 
 @dataclass(frozen=True)
+class Times:
+    """When things happened to an attempt, in order: seconds since the epoch, or None where it is not known.
+
+    Those of the stages and of the command are measured in the containers, so that neither the pace of the polling nor
+    what ECS forgets changes them; the clocks of the host and of the container may differ a little.
+
+    :param taken_up: the host took up the shard. :param queued: the attempt was ready, and began to wait for a slot.
+    :param submitted: RunTask was asked for; from then to ``Attempt.started`` it waited for capacity.
+    :param created: ECS's ``createdAt``; likewise ``pull_started``, ``pull_stopped``, ``started`` and ``stopped``.
+    """
+
+    taken_up: float | None = None
+    queued: float | None = None
+    submitted: float | None = None
+    created: float | None = None
+    pull_started: float | None = None
+    pull_stopped: float | None = None
+    started: float | None = None
+    stage_in_started: float | None = None
+    stage_in_ended: float | None = None
+    command_started: float | None = None
+    command_ended: float | None = None
+    stage_out_started: float | None = None
+    stage_out_ended: float | None = None
+    stopped: float | None = None
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One ECS task of a shard.
 
+    Every field that has come later has a default, so that ledgers of earlier versions are read.
+
     :param number: from 0, over all tries. :param try_number: Airflow's try in which it was started.
+    :param started: when ECS took it (RunTask gave its ARN), in seconds since the epoch.
     :param memory: MiB that were asked for in place of the task's own; 0 if none were.
-    :param started: seconds since the epoch. :param kind: how it ended, or None while that is not known.
+    :param kind: how it ended, or None while that is not known.
+    :param times: when things happened to it; those of the containers and of ECS once it has ended.
+    :param prefix: its folder in S3, ``s3://.../``. :param asked: the resources that the task asks for, in words.
+    :param cpu: vCPUs given. :param memory_given: MiB given. :param disk: GiB of ephemeral storage given; 0 for what
+        the platform gives by itself. :param gpu: GPUs given.
+    :param launch_type: ``FARGATE``, ``EC2``, or the name of the capacity provider.
+    :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
     """
 
     number: int
@@ -41,6 +78,17 @@ class Attempt:
     exit_code: int | None = None
     reason: str = ""
     budget: Budget = "none"
+    times: Times = Times()
+    prefix: str = ""
+    image: str = ""
+    asked: str = ""
+    cpu: float = 0.0
+    memory_given: int = 0
+    disk: int = 0
+    gpu: int = 0
+    launch_type: str = ""
+    log_group: str = ""
+    log_streams: dict[str, str] = field(default_factory=dict)
 
     @property
     def handle(self) -> TaskHandle:
