@@ -10,11 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dag import build_dag, wdl_dag
+    from .dag import WdlTaskGroup, build_dag, wdl_dag, wdl_task_group
     from .ecs.settings import EcsSettings
     from .operators import WdlEcsTaskOperator
     from .plan import Plan, load_plan
     from .wdl.lower import compile_wdl
+    from .workflow_operators import outputs_asset
 
 __version__ = "0.1.0"
 
@@ -22,21 +23,27 @@ _HOMES = {
     "EcsSettings": "ecs.settings",
     "Plan": "plan",
     "WdlEcsTaskOperator": "operators",
+    "WdlTaskGroup": "dag",
     "build_dag": "dag",
     "compile_wdl": "wdl.lower",
     "load_plan": "plan",
+    "outputs_asset": "workflow_operators",
     "wdl_dag": "dag",
+    "wdl_task_group": "dag",
 }
 
 __all__ = [
     "EcsSettings",
     "Plan",
     "WdlEcsTaskOperator",
+    "WdlTaskGroup",
     "__version__",
     "build_dag",
     "compile_wdl",
     "load_plan",
+    "outputs_asset",
     "wdl_dag",
+    "wdl_task_group",
 ]
 
 

@@ -11,8 +11,9 @@ worker at the start of every task.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,10 @@ from .errors import AuthorError
 from .operators import WdlEcsTaskOperator
 from .params import params_of
 from .plan import ROOT, Call, Plan, Section, load_plan
-from .workflow_operators import WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator
+from .workflow_operators import WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator, outputs_asset
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
+    from airflow.sdk import BaseOperator, XComArg
 
     from .ecs.settings import EcsSettings
 
@@ -44,27 +45,46 @@ def wdl_dag(
     inputs: Mapping[str, Any] | None = None,
     settings: EcsSettings | Mapping[str, Any] | None = None,
     call_args: CallArgs | None = None,
+    outlets: Sequence[Any] | None = None,
     **dag_args: Any,
 ) -> DAG:
     """The DAG of a WDL workflow, for a DAG file: ``dag = wdl_dag("hello.plan.json")``.
 
     :param source: a ``NAME.plan.json`` that ``airflow-wdl-ecs generate`` wrote, which is read in milliseconds; or a
-        WDL source, which is compiled here each time that the file is parsed.
+        WDL source, which is compiled here each time that the file is parsed. A relative path is looked for beside the
+        DAG file, and then in the current folder.
     :param dag_id: default: the workflow's name.
     :param task: for a WDL source without a workflow: which task to run.
-    :param inputs: values for inputs that a run does not give, templated: what a DAG with a schedule needs.
+    :param inputs: values for inputs that a run does not give, templated (see ``templates``): what a DAG with a schedule
+        needs.
     :param settings: overrides of the deployment's ``[wdl_ecs]`` settings.
     :param call_args: keyword arguments for the operators of calls, by call id.
+    :param outlets: assets that a run updates, with its outputs in the event; default: ``outputs_asset(dag_id)``.
     :param dag_args: anything else that ``airflow.sdk.DAG`` takes.
     :raises AuthorError: if the source cannot be read or compiled, or ``call_args`` names no call.
     """
-    if str(source).endswith(".plan.json"):
-        plan = load_plan(source)
-    else:
-        from .wdl.lower import compile_wdl
+    plan = _plan_of(source, task, beside=sys._getframe(1).f_code.co_filename)
+    return build_dag(
+        plan, dag_id=dag_id, inputs=inputs, settings=settings, call_args=call_args, outlets=outlets, **dag_args
+    )
 
-        plan = compile_wdl(source, task=task)
-    return build_dag(plan, dag_id=dag_id, inputs=inputs, settings=settings, call_args=call_args, **dag_args)
+
+def _plan_of(source: str | Path | Plan, task: str | None, beside: str) -> Plan:
+    """The plan that a DAG file names.
+
+    :param beside: the DAG file.
+    """
+    if isinstance(source, Plan):
+        return source
+    # A source may also be a URL, or the WDL text itself.
+    if str(source).endswith((".plan.json", ".wdl", ".zip")):
+        near = Path(beside).parent / source
+        source = near if near.is_file() else source
+    if str(source).endswith(".plan.json"):
+        return load_plan(source)
+    from .wdl.lower import compile_wdl
+
+    return compile_wdl(source, task=task)
 
 
 def build_dag(
@@ -74,15 +94,10 @@ def build_dag(
     inputs: Mapping[str, Any] | None = None,
     settings: EcsSettings | Mapping[str, Any] | None = None,
     call_args: CallArgs | None = None,
+    outlets: Sequence[Any] | None = None,
     **dag_args: Any,
 ) -> DAG:
     """The DAG of a compiled workflow; for the parameters see `wdl_dag`."""
-    unknown = sorted(set(call_args or {}) - set(plan.call_by_id))
-    if unknown:
-        raise AuthorError(
-            f"call_args names no call of {plan.name}: {', '.join(unknown)}",
-            hint=f"its calls are: {', '.join(plan.call_by_id) or '(none)'}",
-        )
     dag_args.setdefault("schedule", None)
     dag_args.setdefault("catchup", False)
     params = {**params_of(plan, inputs or {}), **dag_args.pop("params", {})}
@@ -91,25 +106,91 @@ def build_dag(
     description = plan.meta.get("description")
     if isinstance(description, str):
         dag_args.setdefault("description", description)
+    if outlets is None:
+        outlets = [outputs_asset(dag_id or plan.name)]
     with DAG(dag_id or plan.name, **dag_args) as dag:
-        _Builder(plan, inputs or {}, settings, call_args or {}).build()
+        _Builder(plan, inputs or {}, settings, call_args or {}).build(outlets)
     # Airflow copies the params that a DAG has into every operator made in it, and validates them all for each one
     # when it serialises the DAG: minutes for a workflow of hundreds of inputs. Those of the DAG are enough.
     dag.params = ParamsDict(params)
     return dag
 
 
+class WdlTaskGroup(TaskGroup):
+    """A WDL workflow as a task group of a DAG; see `wdl_task_group`."""
+
+    @property
+    def output(self) -> XComArg:
+        """The workflow's outputs, for tasks downstream: ``group.output``, or ``group.output["bam"]`` for one."""
+        outputs: WdlOutputsOperator = next(
+            task for task in self.children.values() if isinstance(task, WdlOutputsOperator)
+        )
+        return outputs.output
+
+
+def wdl_task_group(
+    source: str | Path | Plan,
+    *,
+    group_id: str | None = None,
+    inputs: Mapping[str, Any] | XComArg | None = None,
+    task: str | None = None,
+    settings: EcsSettings | Mapping[str, Any] | None = None,
+    call_args: CallArgs | None = None,
+    outlets: Sequence[Any] = (),
+    **group_args: Any,
+) -> WdlTaskGroup:
+    """A WDL workflow among the other tasks of the DAG that is open, from its ``inputs`` task to its ``outputs`` task.
+
+    A DAG may have several, of the same workflow too: their task ids begin with the group's, and each keeps its files
+    in a folder of its own.
+
+    :param source: as for `wdl_dag`, or a compiled `Plan`.
+    :param group_id: default: the workflow's name.
+    :param inputs: the workflow's inputs, by name: values, templates (see ``templates``) and the outputs of other tasks,
+        which then run first; or one output that is an object with them all. The DAG's params are not read for inputs.
+    :param outlets: assets that a run updates, with the workflow's outputs in the event.
+    :param group_args: anything else that ``airflow.sdk.TaskGroup`` takes. For the others see `wdl_dag`.
+    :raises AuthorError: as `wdl_dag`, or if the group would be in a mapped one, whose instances Airflow cannot map again.
+    """
+    plan = _plan_of(source, task, beside=sys._getframe(1).f_code.co_filename)
+    group_args.setdefault("tooltip", f"WDL workflow {plan.name}")
+    group = WdlTaskGroup(group_id=group_id or plan.name, prefix_group_id=False, **group_args)
+    if any(True for _ in group.iter_mapped_task_groups()):
+        raise AuthorError(
+            f"{group.group_id}: a workflow cannot be in a mapped task group",
+            hint="scatter over the items in WDL, or start the workflow's DAG for each with TriggerDagRunOperator",
+        )
+    with group:
+        _Builder(plan, inputs, settings, call_args or {}, scope=group.group_id).build(outlets)
+    return group
+
+
 class _Builder:
-    """Walks a plan's sections and makes their groups and operators in the DAG that is open."""
+    """Walks a plan's sections and makes their groups and operators in the DAG or task group that is open.
+
+    :param scope: the id of the task group that the workflow is; None if it is a DAG.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[str, Any] | XComArg | None,
         settings: EcsSettings | Mapping[str, Any] | None,
         call_args: CallArgs,
+        scope: str | None = None,
     ) -> None:
+        unknown = sorted(set(call_args) - set(plan.call_by_id))
+        if unknown:
+            raise AuthorError(
+                f"call_args names no call of {plan.name}: {', '.join(unknown)}",
+                hint=f"its calls are: {', '.join(plan.call_by_id) or '(none)'}",
+            )
         self.plan = plan
+        self.scope = scope
+        self.prefix = "" if scope is None else f"{scope}."
+        # The inputs task of a group is skipped where the DAG branches past it. A call that runs when all its upstream
+        # calls are skipped, for a condition of the workflow, must be skipped then as well.
+        self.trigger_rule = TriggerRule.NONE_FAILED if scope is None else TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
         self.inputs = inputs
         self.settings = settings
         self.call_args = call_args
@@ -127,24 +208,42 @@ class _Builder:
         self.outputs_id = _free("outputs", occupied)
         mapped = {scatters[0].id for call in plan.calls if (scatters := plan.scatters(call.section))}
         self.shards_id = {section: _free(f"{section}.shards", occupied) for section in sorted(mapped)}
-        self.upstream = transitive_reduction(self._upstream())
+        self.in_mapped_group = {call.id for call in plan.calls if plan.scatters(call.section)}
+        everything = self._upstream()
+        self.upstream = transitive_reduction(everything)
+        if scope is not None:
+            for call in self.in_mapped_group:
+                self.upstream[call] |= everything[call] & set(self.shards_id.values())
         self.connected: set[tuple[str, str]] = set()
 
-    def build(self) -> None:
-        """Make every operator, then draw every edge."""
-        inputs = WdlInputsOperator(task_id=self.inputs_id, plan=self.plan, inputs=self.inputs, settings=self.settings)
+    def build(self, outlets: Sequence[Any]) -> None:
+        """Make every operator, then draw every edge.
+
+        :param outlets: of the ``outputs`` task.
+        """
+        inputs = WdlInputsOperator(
+            task_id=self.prefix + self.inputs_id,
+            plan=self.plan,
+            inputs=self.inputs,
+            settings=self.settings,
+            scope=self.scope,
+        )
         self._fill(ROOT, outermost_scatter=None)
         outputs = WdlOutputsOperator(
-            task_id=self.outputs_id, settings=self.settings, trigger_rule=TriggerRule.NONE_FAILED
+            task_id=self.prefix + self.outputs_id,
+            settings=self.settings,
+            scope=self.scope,
+            outlets=list(outlets),
+            trigger_rule=self.trigger_rule,
         )
         self._connect(self.operators)
         has_downstream = {node for nodes in self.upstream.values() for node in nodes}
         for node, operator in self.operators.items():
-            if not self.upstream[node]:
+            if not self.upstream[node] or (self.scope is not None and node not in self.in_mapped_group):
                 operator.set_upstream(inputs)
             if node not in has_downstream:
                 operator.set_downstream(outputs)
-        if not self.operators:
+        if not self.operators or self.scope is not None:
             inputs.set_downstream(outputs)
 
     def _upstream(self) -> dict[str, set[str]]:
@@ -165,27 +264,32 @@ class _Builder:
             if inner.kind == "scatter" and outermost_scatter is None:
                 self._mapped_group(inner)
             else:
-                with TaskGroup(group_id(inner), prefix_group_id=False, group_display_name=inner.label or inner.id):
+                with TaskGroup(
+                    self._group_id(inner), prefix_group_id=False, group_display_name=inner.label or inner.id
+                ):
                     self._fill(inner.id, outermost_scatter)
 
     def _call_operator(self, call: Call, outermost_scatter: str | None) -> WdlEcsTaskOperator:
         arguments: dict[str, Any] = {
-            "task_id": call.id,
+            "task_id": self.prefix + call.id,
             "task_display_name": call.name,
             "doc_md": describe_call(self.plan, call),
-            "trigger_rule": TriggerRule.NONE_FAILED,
+            "trigger_rule": self.trigger_rule,
             **self.call_args.get(call.id, {}),
         }
-        return WdlEcsTaskOperator(call=call.id, scatter=outermost_scatter, settings=self.settings, **arguments)
+        return WdlEcsTaskOperator(
+            call=call.id, scatter=outermost_scatter, scope=self.scope, settings=self.settings, **arguments
+        )
 
     def _mapped_group(self, section: Section) -> None:
         shards = WdlScatterOperator(
-            task_id=self.shards_id[section.id],
+            task_id=self.prefix + self.shards_id[section.id],
             section=section.id,
             settings=self.settings,
-            trigger_rule=TriggerRule.NONE_FAILED,
+            scope=self.scope,
+            trigger_rule=self.trigger_rule,
         )
-        self.operators[shards.task_id] = shards
+        self.operators[self.shards_id[section.id]] = shards
         before = set(self.operators)
         label = section.label or section.id
 
@@ -196,9 +300,13 @@ class _Builder:
 
         members.__doc__ = label
         factory: Callable[..., Any] = task_group(
-            group_id=group_id(section), prefix_group_id=False, group_display_name=label
+            group_id=self._group_id(section), prefix_group_id=False, group_display_name=label
         )(members)
         factory.expand(shard=shards.output)  # type: ignore[attr-defined]
+
+    def _group_id(self, section: Section) -> str:
+        """A section's id as Airflow has it for a task group: without dots, which a WDL name's ``-`` cannot be."""
+        return (self.prefix + section.id).replace(".", "-")
 
     def _connect(self, nodes: Iterable[str]) -> None:
         """Draw the edges between these nodes that are not drawn yet."""
@@ -208,11 +316,6 @@ class _Builder:
                 if (above, node) not in self.connected:
                     self.connected.add((above, node))
                     self.operators[node].set_upstream(self.operators[above])
-
-
-def group_id(section: Section) -> str:
-    """A section's id as Airflow has it for a task group: without dots, which a WDL name's ``-`` cannot be taken for."""
-    return section.id.replace(".", "-")
 
 
 def _free(name: str, occupied: set[str]) -> str:

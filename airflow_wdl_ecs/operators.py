@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
-from airflow.sdk import BaseOperator
 from airflow.triggers.base import StartTriggerArgs
 from packaging.version import Version
 
 from .errors import AuthorError
 from .plan import Plan
 from .task_context import airflow_errors, begin_run_of, settings_overrides
+from .templates import TemplatedInputs, as_given, read_texts
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from .ecs.settings import EcsSettings
     from .host import HostedCall
@@ -35,7 +35,7 @@ STARTS_FROM_TRIGGER = Version(airflow_version) >= Version("3.3.0")
 """Airflow's triggerer hands a start_from_trigger task instance, mapped or not, its run-time context from 3.3 on."""
 
 
-class WdlEcsTaskOperator(BaseOperator):
+class WdlEcsTaskOperator(TemplatedInputs):
     """Runs one WDL task on Amazon ECS, with the user's own image and files in S3.
 
     In a compiled DAG it is one call of the workflow. In a DAG of your own it stands alone, beside any other operator::
@@ -48,9 +48,10 @@ class WdlEcsTaskOperator(BaseOperator):
 
     :param wdl: the WDL source (a path, URL or text) or a compiled `Plan`; for use on its own.
     :param task: which task of ``wdl``, if it has several.
-    :param inputs: the task's inputs, by name (templated).
+    :param inputs: the task's inputs, by name (templated, see ``templates``).
     :param call: in a compiled DAG, the call's id; then ``wdl``, ``task`` and ``inputs`` are not given.
     :param scatter: in a compiled DAG, the outermost scatter around the call.
+    :param scope: in a task group of a workflow, what tells its folder from others of the DAG run.
     :param settings: overrides of the deployment's settings.
     :param deferrable: wait in the triggerer (the default), or in the worker.
     """
@@ -63,9 +64,10 @@ class WdlEcsTaskOperator(BaseOperator):
         *,
         wdl: str | Path | Plan | None = None,
         task: str | None = None,
-        inputs: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | XComArg | None = None,
         call: str | None = None,
         scatter: str | None = None,
+        scope: str | None = None,
         settings: EcsSettings | Mapping[str, Any] | None = None,
         deferrable: bool = True,
         **kwargs: Any,
@@ -75,9 +77,10 @@ class WdlEcsTaskOperator(BaseOperator):
             raise ValueError("WdlEcsTaskOperator needs either wdl= (on its own) or call= (in a compiled DAG)")
         self.wdl = wdl
         self.task = task
-        self.inputs = dict(inputs or {})
+        self.inputs = as_given(inputs)
         self.call = call
         self.scatter = scatter
+        self.scope = scope
         self.settings = settings_overrides(settings)
         self.deferrable = deferrable
         self._running: HostedCall | None = None
@@ -85,7 +88,7 @@ class WdlEcsTaskOperator(BaseOperator):
             self.start_from_trigger = True
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=TRIGGER,
-                trigger_kwargs=self._trigger_kwargs(call, None),
+                trigger_kwargs=self._trigger_kwargs(call, scope),
                 next_method="execute_complete",
                 timeout=self.execution_timeout,
             )
@@ -107,7 +110,7 @@ class WdlEcsTaskOperator(BaseOperator):
         with airflow_errors():
             call, scope = self._which(context)
             if self.wdl is not None:
-                begin_run_of(self._plan, self.inputs, context, self.settings, scope)
+                begin_run_of(self._plan, read_texts(self._plan, self.inputs), context, self.settings, scope)
         if self.deferrable:
             from .host import instance_of
             from .triggers import WdlEcsTaskTrigger
@@ -142,7 +145,7 @@ class WdlEcsTaskOperator(BaseOperator):
     def _which(self, context: Context) -> tuple[str, str | None]:
         """The call's id, and what tells this task instance's folder from others of the run, on its own."""
         if self.call is not None:
-            return self.call, None
+            return self.call, self.scope
         index = context["ti"].map_index
         scope = self.task_id if index is None or index < 0 else f"{self.task_id}[{index}]"
         return self._plan.calls[0].id, scope

@@ -63,10 +63,10 @@ def begin_run_of(
     )
 
 
-def open_run_of(context: Context, settings: Mapping[str, Any]) -> Run:
-    """Find the run that the DAG run's ``inputs`` task has begun; see ``run.open_run``."""
+def open_run_of(context: Context, settings: Mapping[str, Any], scope: str | None = None) -> Run:
+    """Find the run that the ``inputs`` task has begun; see ``run.open_run``."""
     from .host import airflow_clients, resolve_settings
     from .run import open_run
 
     resolved = resolve_settings(settings)
-    return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id)
+    return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id, scope=scope)

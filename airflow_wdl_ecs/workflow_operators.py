@@ -7,30 +7,37 @@ only when an operator executes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from .params import given_inputs
 from .plan import Plan
 from .task_context import airflow_errors, begin_run_of, open_run_of, settings_overrides
+from .templates import TemplatedInputs, as_given, read_texts
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from .ecs.settings import EcsSettings
 
+MOST_EXTRA = 32 * 1024
+"""Bytes of outputs as JSON that an asset event carries."""
 
-class WdlInputsOperator(BaseOperator):
+
+class WdlInputsOperator(TemplatedInputs):
     """Begins a run: validates all inputs at once, checks that named files exist, writes the run's folder.
 
     The inputs are the DAG run's params and conf; ``x`` and ``workflow.x`` are accepted. Returns (XCom) the run's
     folder and the inputs as they were understood.
 
     :param plan: the compiled workflow.
-    :param inputs: values for inputs that the DAG run does not give (templated).
+    :param inputs: values for inputs that the DAG run does not give (templated, see ``templates``).
     :param settings: overrides of the deployment's settings.
+    :param scope: of a workflow that is a task group of a DAG, what tells its folder from others of the DAG run. Such a
+        workflow has the inputs that it is given here, and the DAG run's params and conf are not its own.
     """
 
     template_fields = ("inputs",)
@@ -39,27 +46,35 @@ class WdlInputsOperator(BaseOperator):
         self,
         *,
         plan: Plan,
-        inputs: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | XComArg | None = None,
         settings: EcsSettings | Mapping[str, Any] | None = None,
+        scope: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
-        self.inputs = dict(inputs or {})
+        self.inputs = as_given(inputs)
         self.settings = settings_overrides(settings)
+        self.scope = scope
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin the run."""
         with airflow_errors():
-            given = given_inputs(self.plan, context)
-            prefix = f"{self.plan.name}."
-            names = {name.removeprefix(prefix) for name in given}
-            own = {name: value for name, value in self.inputs.items() if name.removeprefix(prefix) not in names}
-            run = begin_run_of(self.plan, own | given, context, self.settings)
+            run = begin_run_of(self.plan, self._all_inputs(context), context, self.settings, self.scope)
             for name, value in run.inputs.items():
                 self.log.info("input %s = %s", name, value)
             self.log.info("the run's folder is %s", run.folder)
             return {"folder": run.folder, "inputs": dict(run.inputs)}
+
+    def _all_inputs(self, context: Context) -> dict[str, Any]:
+        """What the DAG run gives, and for the rest what the DAG's author gives."""
+        own = read_texts(self.plan, self.inputs)
+        if self.scope is not None:
+            return own
+        given = given_inputs(self.plan, context)
+        prefix = f"{self.plan.name}."
+        names = {name.removeprefix(prefix) for name in given}
+        return {name: value for name, value in own.items() if name.removeprefix(prefix) not in names} | given
 
 
 class WdlScatterOperator(BaseOperator):
@@ -68,12 +83,21 @@ class WdlScatterOperator(BaseOperator):
     Returns (XCom) one label per mapped instance; the mapped task group expands over it.
 
     :param section: the scatter's section id in the plan.
+    :param scope: as the ``inputs`` task has it.
     """
 
-    def __init__(self, *, section: str, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        section: str,
+        settings: EcsSettings | Mapping[str, Any] | None = None,
+        scope: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.section = section
         self.settings = settings_overrides(settings)
+        self.scope = scope
 
     def execute(self, context: Context) -> list[str]:
         """Evaluate the collection and write how it is divided into the run's folder."""
@@ -82,7 +106,7 @@ class WdlScatterOperator(BaseOperator):
         from .scatter import divide_scatter
 
         with airflow_errors():
-            run = open_run_of(context, self.settings)
+            run = open_run_of(context, self.settings, self.scope)
             longest = conf.getint("core", "max_map_length", fallback=1024)
             labels = divide_scatter(run, self.section, longest=longest)
             self.log.info("%d mapped instances", len(labels))
@@ -90,18 +114,54 @@ class WdlScatterOperator(BaseOperator):
 
 
 class WdlOutputsOperator(BaseOperator):
-    """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, returns them (XCom)."""
+    """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, returns them (XCom).
 
-    def __init__(self, *, settings: EcsSettings | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    Each asset among its ``outlets`` gets an event that says what came out (see `asset_extra`).
+
+    :param scope: as the ``inputs`` task has it.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: EcsSettings | Mapping[str, Any] | None = None,
+        scope: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.settings = settings_overrides(settings)
+        self.scope = scope
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate the outputs."""
         from .run import finish_run
 
         with airflow_errors():
-            outputs = finish_run(open_run_of(context, self.settings))
+            run = open_run_of(context, self.settings, self.scope)
+            outputs = finish_run(run)
             for name, value in outputs.items():
                 self.log.info("output %s = %s", name, value)
+            for asset in self.outlets:
+                if isinstance(asset, Asset):
+                    context["outlet_events"][asset].extra = asset_extra(run.folder, outputs)
             return outputs
+
+
+def outputs_asset(dag_id: str) -> Asset:
+    """The asset that a workflow's DAG updates at the end of each run, unless it is given other ``outlets``.
+
+    Another DAG runs on its outputs with ``schedule=outputs_asset("hello")``.
+    """
+    return Asset(name=f"{dag_id}.outputs", uri=f"x-wdl://{dag_id}/outputs")
+
+
+def asset_extra(folder: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What an asset event says of a run.
+
+    :return: ``folder``, the run's folder; ``uri``, that of ``outputs.json`` in it; ``outputs``, name -> value, files as
+        URIs. Airflow keeps it in its database, so outputs of more than `MOST_EXTRA` bytes are left to the ``uri``.
+    """
+    extra: dict[str, Any] = {"folder": folder, "uri": f"{folder}outputs.json"}
+    if len(json.dumps(outputs).encode()) <= MOST_EXTRA:
+        extra["outputs"] = dict(outputs)
+    return extra
