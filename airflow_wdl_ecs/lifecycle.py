@@ -21,7 +21,7 @@ from .errors import EvaluationError, WdlEcsError
 from .ledger import Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .run import Run
-from .shard import HostedCall, Log, ShardRun
+from .shard import Audience, HostedCall, Log, ShardRun
 from .storage import shard_key
 from .task import Outputs, TaskHandle
 
@@ -46,6 +46,7 @@ async def run_call(
     try_number: int,
     log: Log,
     fresh: bool | None = None,
+    audience: Audience | None = None,
 ) -> CallOutcome:
     """Run every shard of a call that begins with one of the prefixes, to its end.
 
@@ -53,13 +54,14 @@ async def run_call(
     :param try_number: Airflow's, from 1. What an earlier try has achieved is kept.
     :param fresh: whether to run again what has succeeded in an earlier try; None to do so if all of it has, since
         there is no other reason for a new try.
+    :param audience: who is told of the ECS tasks while they run.
     :raises WdlEcsError: if it cannot be said which shards there are; the failures of shards are in the outcome.
     """
     ecs = ecs_client(await in_thread(run.clients, "ecs"))
     evaluation = await in_evaluation_thread(lambda: run.evaluation)
     found = [await in_evaluation_thread(evaluation.shards, call, prefix) for prefix in prefixes]
     shards = [shard for some in found for shard in some]
-    hosted = HostedCall(run, call, try_number, ecs, uuid.uuid4().hex)
+    hosted = HostedCall(run, call, try_number, ecs, uuid.uuid4().hex, audience)
     outcome = CallOutcome()
     inputs = await _settle(
         outcome, shards, call, lambda shard: in_evaluation_thread(evaluation.call_inputs, call, shard)

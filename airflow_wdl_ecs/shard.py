@@ -50,6 +50,13 @@ _SOON = 1.0
 """Seconds after its start within which a task cannot have ended."""
 
 
+class Audience(Protocol):
+    """Who is told of a call's ECS tasks while it runs; it must not block, and whatever it does must not fail."""
+
+    def attempt(self, shard: Shard, attempt: Attempt, request: TaskRequest) -> None:
+        """An attempt has started, or is taken up again."""
+
+
 class Log(Protocol):
     """What the lifecycle tells its story to; a `logging.Logger` is one."""
 
@@ -65,6 +72,7 @@ class HostedCall:
     """One call in one try, on the event loop of one `EcsClient`.
 
     :param id: unlike that of any other host; the tasks of this one are counted under it.
+    :param audience: who is told of its ECS tasks, if anybody.
     """
 
     run: Run
@@ -72,6 +80,7 @@ class HostedCall:
     try_number: int
     ecs: EcsClient
     id: str
+    audience: Audience | None = None
 
     def limits(self) -> dict[str, int]:
         """The names under which a task of this call is counted, and how many may be in flight under each."""
@@ -130,6 +139,7 @@ class ShardRun:
         last = self.attempts[-1]
         self.log.info("taking up attempt %d, ECS task %s", last.number, last.arn)
         prepared = await self._prepare(last.number, last.memory)
+        self._announce(prepared)
         async with self.hosted.ecs.slots.hold(self.hosted.limits(), at_once=True):
             outputs = await self._wait(prepared)
         if outputs is None and last.try_number != self.hosted.try_number:
@@ -236,8 +246,13 @@ class ShardRun:
             Attempt(request.attempt, self.hosted.try_number, handle.arn, handle.cluster, time.time(), spot, memory)
         )
         await in_thread(self.ledger.write_attempts, self.attempts)
+        self._announce(prepared)
         self.log.info("attempt %d is ECS task %s%s", request.attempt, handle.arn, " on Spot capacity" if spot else "")
         self.log.info("its log is %s %s", settings.log_group, log_stream(handle.arn))
+
+    def _announce(self, prepared: _Prepared) -> None:
+        if self.hosted.audience is not None:
+            self.hosted.audience.attempt(self.shard, self.attempts[-1], prepared.request)
 
     async def _put_scripts(self, prepared: _Prepared) -> None:
         """Write the attempt's scripts to S3; ``command.sh`` is for people, stage-in carries the command itself."""
