@@ -150,7 +150,7 @@ def wdl_task_group(
         which then run first; or one output that is an object with them all. The DAG's params are not read for inputs.
     :param outlets: assets that a run updates, with the workflow's outputs in the event.
     :param group_args: anything else that ``airflow.sdk.TaskGroup`` takes. For the others see `wdl_dag`.
-    :raises AuthorError: as `wdl_dag`, or if the group would be in a mapped one, whose instances Airflow cannot map again.
+    :raises AuthorError: as `wdl_dag`, or if the group would be in a mapped one, which Airflow cannot map again.
     """
     plan = _plan_of(source, task, beside=sys._getframe(1).f_code.co_filename)
     group_args.setdefault("tooltip", f"WDL workflow {plan.name}")
@@ -212,8 +212,8 @@ class _Builder:
         everything = self._upstream()
         self.upstream = transitive_reduction(everything)
         if scope is not None:
-            for call in self.in_mapped_group:
-                self.upstream[call] |= everything[call] & set(self.shards_id.values())
+            for call_id in self.in_mapped_group:
+                self.upstream[call_id] |= everything[call_id] & set(self.shards_id.values())
         self.connected: set[tuple[str, str]] = set()
 
     def build(self, outlets: Sequence[Any]) -> None:
