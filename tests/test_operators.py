@@ -53,7 +53,7 @@ task fail { command <<< echo "no such luck" >&2; exit 3 >>> output { Int never =
 """
 
 
-def run(dag: DAG, conf: dict | None = None):
+def run(dag: DAG, conf: dict | None = None, **arguments):
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     DagBag, sync_bag_to_db = bags()  # noqa: N806
@@ -62,7 +62,7 @@ def run(dag: DAG, conf: dict | None = None):
     dag.relative_fileloc = "tests.py"
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
-    return dag.test(run_conf=conf or {})
+    return dag.test(run_conf=conf or {}, **arguments)
 
 
 def states(dag_run) -> dict[str, str]:
