@@ -28,6 +28,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
@@ -289,6 +290,29 @@ class RunStore:
                     # A key that ends in a slash is a console's marker of an empty folder, not a file.
                     if not item["Key"].endswith("/"):
                         yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
+
+    def folders(self, uri: str) -> list[str]:
+        """The names of the folders right below a folder, whatever is in them; no allow rule is asked."""
+        bucket, prefix = split_uri(uri)
+        with aws_errors("ListObjectsV2", uri):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix, Delimiter="/", PaginationConfig={"PageSize": 1000}
+            )
+            return [item["Prefix"][len(prefix) : -1] for found in pages for item in found.get("CommonPrefixes", ())]
+
+    def link(self, uri: str, *, seconds: int, filename: str) -> str:
+        """An address from which anybody can download an object for so long, under this name; no allow rule is asked."""
+        bucket, key = split_uri(uri)
+        # The name goes as UTF-8 alone (RFC 6266): no character of it can end the header or its quotes.
+        disposition = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+        with aws_errors("GetObject", uri):
+            return str(
+                self._s3.generate_presigned_url(
+                    "get_object",
+                    Params={"Bucket": bucket, "Key": key, "ResponseContentDisposition": disposition},
+                    ExpiresIn=seconds,
+                )
+            )
 
     # How an outermost scatter was divided among mapped instances (see ``scatter``).
 

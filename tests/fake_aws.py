@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections import deque
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
@@ -50,15 +51,28 @@ class FakeS3:
         assert name == "list_objects_v2"
         return self
 
-    def paginate(self, *, Bucket: str, Prefix: str, PaginationConfig: dict[str, int]) -> Any:
+    def paginate(self, *, Bucket: str, Prefix: str, PaginationConfig: dict[str, int], Delimiter: str = "") -> Any:
         self.calls.append(("list", Prefix))
         keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
         size = PaginationConfig["PageSize"]
+        if Delimiter:
+            rests = [key[len(Prefix) :] for key in keys]
+            folders = dict.fromkeys(rest.partition(Delimiter)[0] for rest in rests if Delimiter in rest)
+            yield {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in folders]}
+            return
         for at in range(0, len(keys), size):
             page = keys[at : at + size]
             yield {"Contents": [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in page]}
         if not keys:
             yield {}
+
+    def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:
+        assert operation == "get_object"
+        self.calls.append(("presign", Params["Key"]))
+        disposition = quote(Params["ResponseContentDisposition"])
+        return (
+            f"https://{Params['Bucket']}.s3.test/{quote(Params['Key'])}?expires={ExpiresIn}&disposition={disposition}"
+        )
 
     def _find(self, bucket: str, key: str, absent: str) -> bytes:
         if bucket == "forbidden":

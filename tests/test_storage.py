@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,3 +180,18 @@ def test_how_a_scatter_is_divided_is_kept(s3):
     assert store.read_division("scatter x") is None
     store.write_division("scatter x", {"shards": 3, "chunk": 1})
     assert store.read_division("scatter x") == {"shards": 3, "chunk": 1}
+
+
+def test_folders_right_below_a_folder(s3):
+    store = RunStore(s3, LAYOUT)
+    for name in ("calls/b/_/attempts.json", "calls/b/_/0/stdout", "calls/a/0/attempts.json", "calls/loose.json"):
+        store.put(LAYOUT.named(name), b"")
+    assert store.folders(LAYOUT.named("calls/")) == ["a", "b"]
+    assert store.folders(LAYOUT.named("tasks/")) == []
+
+
+def test_a_link_downloads_under_a_name_that_cannot_break_out_of_its_header(s3):
+    link = RunStore(s3, LAYOUT).link("s3://b/k", seconds=60, filename='a";\r\nSet-Cookie: é')
+    disposition = unquote(link.partition("&disposition=")[2])
+    assert disposition == "attachment; filename*=UTF-8''a%22%3B%0D%0ASet-Cookie%3A%20%C3%A9"
+    assert "expires=60" in link
