@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .parameter_meta import read_parameter_meta
 from .plan import Call, Input, Plan
 
 MOST_ROWS = 40
@@ -36,15 +37,6 @@ def describe_call(plan: Plan, call: Call) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def description_of(meta: Any) -> str:
-    """What ``parameter_meta`` says of an input: a text, or an object's description or help."""
-    if isinstance(meta, str):
-        return meta
-    if isinstance(meta, dict):
-        return next((str(meta[key]) for key in ("description", "help") if isinstance(meta.get(key), str)), "")
-    return ""
-
-
 def _meta(meta: dict[str, Any]) -> str:
     description = meta.get("description")
     head = [description] if isinstance(description, str) else []
@@ -55,7 +47,7 @@ def _meta(meta: dict[str, Any]) -> str:
 
 def _input_row(declared: Input) -> str:
     default = "required" if declared.required else f"`{declared.default_text}`" if declared.default_text else ""
-    cells = (f"`{declared.name}`", f"`{declared.type}`", default, description_of(declared.meta))
+    cells = (f"`{declared.name}`", f"`{declared.type}`", default, read_parameter_meta(declared.meta).description)
     return f"| {' | '.join(_cell(text) for text in cells)} |"
 
 

@@ -1,8 +1,7 @@
-"""A workflow's inputs as Airflow params: what the trigger form shows and checks.
+"""A workflow's inputs as Airflow params: what the trigger form shows and checks, and what a run was given.
 
-Required inputs come first and stand open; optional ones are in sections of their own, which the form starts
-collapsed: the workflow's optional inputs, then those of calls inside it. A param's schema is the input's JSON schema
-from the plan; a default that is a literal is shown, any other is described in WDL.
+Required inputs come first and stand open; optional ones are in named sections, which the form starts collapsed: those
+that the author names, else the workflow's optional inputs, then those of each call inside it.
 """
 
 from __future__ import annotations
@@ -12,96 +11,69 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from .description import description_of
+from .input_form import form_schema, form_text
 from .plan import Input, Plan
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-OPTIONAL_SECTION = "Optional inputs"
-NESTED_SECTION = "Inputs of calls"
-
 
 def params_of(plan: Plan, given: Mapping[str, Any]) -> dict[str, Param]:
     """One `Param` per input that a run may set, by the input's name, required ones first.
 
+    A required one without a value passes Airflow's own check, since a run may give it by its full name; the form
+    refuses to leave it empty, and so does the ``inputs`` task.
+
     :param given: the inputs for which the DAG has a value: a run may leave them out.
     """
     names = {name.removeprefix(f"{plan.name}.") for name in given}
-    required = [declared for declared in plan.inputs if declared.required and declared.name not in names]
-    optional = [declared for declared in plan.inputs if not declared.required or declared.name in names]
-    return {
-        **{declared.name: _required(declared) for declared in required},
-        **{declared.name: _optional(declared, declared.name in names) for declared in optional},
-    }
+    first = sorted(plan.inputs, key=lambda declared: not declared.required or declared.name in names)
+    return {declared.name: _param(declared, declared.name in names) for declared in first}
 
 
-def _required(declared: Input) -> Param:
-    return Param(**declared.schema, description=_text(declared, ""))
+def _param(declared: Input, given: bool) -> Param:
+    default, schema = form_schema(declared, given=given)
+    text = form_text(declared, given=given, shows_default=default is not None)
+    return Param(default, description=text, schema=schema)
 
 
-def _optional(declared: Input, given: bool) -> Param:
-    schema = {**declared.schema, "section": NESTED_SECTION if "." in declared.name else OPTIONAL_SECTION}
-    if given:
-        return Param(None, **_nullable(schema), description=_text(declared, "the DAG has a value for it"))
-    if declared.default is not None and _survives(declared.default):
-        return Param(declared.default, **schema, description=_text(declared, ""))
-    default = f"default: {declared.default_text}" if declared.default_text else ""
-    return Param(None, **_nullable(schema), description=_text(declared, default))
-
-
-def _survives(default: Any) -> bool:
-    """Whether Airflow reads a param's default back from its database as it was.
-
-    It encodes objects, and decodes a list only if all its items are objects: one deeper in a list stays encoded.
-    """
-    if not isinstance(default, list) or all(isinstance(item, dict) for item in default):
-        return True
-    return not any(_has_object(item) for item in default)
-
-
-def _has_object(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and any(_has_object(item) for item in value))
-
-
-def _text(declared: Input, default: str) -> str:
-    kind = f"WDL type {declared.type}" + (f", {default}" if default else "")
-    return " ".join(text for text in (description_of(declared.meta), f"({kind})") if text)
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same schema, which null satisfies as well: an input that is left alone."""
-    kind = schema.get("type")
-    if kind is None:
-        return schema
-    kinds = list(kind) if isinstance(kind, list) else [kind]
-    return schema if "null" in kinds else {**schema, "type": ["null", *kinds]}
-
-
-def given_inputs(plan: Plan, context: Context) -> dict[str, Any]:
+def given_inputs(plan: Plan, context: Context, dag_inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The inputs that a DAG run was given, by the names under which they were given.
 
     The trigger form sends every field: an untouched one as its literal default, or as null where it has none. Neither
-    is a value: the workflow has the default itself, where a path means what its author wrote.
+    is a value: the workflow has the default itself, where a path means what its author wrote. What the DAG's author
+    added to its params beside the inputs is none of the workflow's.
+
+    :param dag_inputs: the inputs for which the DAG has a value: there the form starts with null, not with the default.
     """
+    inputs = {declared.name: declared for declared in plan.inputs}
+    prefix = f"{plan.name}."
+    of_dag = {name.removeprefix(prefix) for name in dag_inputs or {}}
+    others = set(getattr(context.get("dag"), "params", None) or {}) - set(inputs)
     conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
-    params = dict(context.get("params") or {})
+    params = {name: value for name, value in (context.get("params") or {}).items() if name in inputs}
     given: dict[str, Any] = {}
-    for declared in plan.inputs:
-        names = (declared.name, f"{plan.name}.{declared.name}")
-        found = next((name for name in names if name in conf), None)
-        if found is not None:
-            given[found] = conf.pop(found)
-        elif declared.name in params:
-            given[declared.name] = params[declared.name]
-        else:
+    for key, value in {**params, **conf}.items():
+        if key in others:
             continue
-        name = found or declared.name
-        untouched = declared.default is not None and given[name] == declared.default
-        if untouched or (given[name] is None and (found is None or not _null_means_something(declared))):
-            del given[name]
-    return given | conf
+        declared = inputs.get(key) or inputs.get(key.removeprefix(prefix))
+        if declared is None:
+            given[key] = value
+        elif not _untouched(declared, value, from_conf=key in conf, of_dag=declared.name in of_dag):
+            given[key] = _answered(declared, value)
+    return given
 
 
-def _null_means_something(declared: Input) -> bool:
-    return bool(declared.type.endswith("?") and declared.default is not None)
+def _untouched(declared: Input, value: Any, *, from_conf: bool, of_dag: bool) -> bool:
+    """Whether this is what the form has for a field before anybody fills it in."""
+    if value is None:
+        means_something = declared.type.endswith("?") and declared.default is not None and not of_dag
+        return not (from_conf and means_something)
+    return not of_dag and declared.default is not None and bool(value == declared.default)
+
+
+def _answered(declared: Input, value: Any) -> Any:
+    """A drop-down's answer to a Boolean is a text."""
+    if declared.type.rstrip("?") == "Boolean" and value in ("true", "false"):
+        return value == "true"
+    return value

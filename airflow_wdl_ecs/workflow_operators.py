@@ -71,7 +71,7 @@ class WdlInputsOperator(TemplatedInputs):
         own = read_texts(self.plan, self.inputs)
         if self.scope is not None:
             return own
-        given = given_inputs(self.plan, context)
+        given = given_inputs(self.plan, context, self.inputs)
         prefix = f"{self.plan.name}."
         names = {name.removeprefix(prefix) for name in given}
         return {name: value for name, value in own.items() if name.removeprefix(prefix) not in names} | given
@@ -116,6 +116,7 @@ class WdlScatterOperator(BaseOperator):
 class WdlOutputsOperator(BaseOperator):
     """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, returns them (XCom).
 
+    Each output is an XCom of its own as well, by its name, so that another task can take ``outputs.output["bam"]``.
     Each asset among its ``outlets`` gets an event that says what came out (see `asset_extra`).
 
     :param scope: as the ``inputs`` task has it.
@@ -128,7 +129,7 @@ class WdlOutputsOperator(BaseOperator):
         scope: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(multiple_outputs=True, **kwargs)
         self.settings = settings_overrides(settings)
         self.scope = scope
 

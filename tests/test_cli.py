@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from airflow_wdl_ecs import cli
-from airflow_wdl_ecs.commands.inputs import example
 from airflow_wdl_ecs.errors import AuthorError, CallError, InputsError, SettingsError
+from airflow_wdl_ecs.input_form import example
 
 WORKFLOW = """
 version 1.0

@@ -159,6 +159,7 @@ def test_required_inputs_come_first_and_optional_ones_in_a_section():
     who, n, nested = (params.get_param(name) for name in params)
     assert who.description.startswith("Whom.")
     assert not who.has_value
-    assert (n.value, n.schema["type"], n.schema["section"]) == (3, "integer", "Optional inputs")
+    assert (n.value, n.schema["type"], n.schema["section"]) == (3, ["null", "integer"], "Optional inputs")
+    assert (nested.value, nested.schema["section"]) == (None, "Inputs of a")
     assert nested.schema["type"] == ["null", "integer"]
     assert "default: n * 2" in nested.description

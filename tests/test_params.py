@@ -43,3 +43,14 @@ def test_a_default_is_what_it_was_or_described_in_wdl(wdl_type, default, shown):
     param = params.get_param("x")
     assert param.value == shown
     assert (default in param.description) == (shown is None)
+
+
+def test_a_required_input_survives_as_well_and_may_come_under_its_full_name():
+    plan = compile_wdl("version 1.1\nworkflow w {\n  input {\n    String name\n    Boolean paired\n  }\n}\n")
+    serialised = json.loads(json.dumps(DagSerialization.to_dict(build_dag(plan, dag_id="w"))))
+    params = DagSerialization.from_dict(serialised).params
+    params.deep_merge({"w.name": "a"}).validate()
+    params.deep_merge({"name": "a", "paired": "true"}).validate()
+    with pytest.raises(Exception, match="Invalid input for param name"):
+        params.deep_merge({"name": 3}).validate()
+    assert params.get_param("name").schema["type"] == "string"

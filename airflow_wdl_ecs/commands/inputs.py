@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
-from typing import Any
 
+from ..input_form import example
 from .option import LANGUAGE, SOURCE, TASK, Option
 
 NAME = "inputs"
@@ -36,21 +35,3 @@ def execute(options: argparse.Namespace) -> int:
     }
     print(json.dumps(template, indent=2))
     return 0
-
-
-_STRINGS = {"file-path": "File", "directory-path": "Directory"}
-
-
-def example(schema: Mapping[str, Any]) -> Any:
-    """A value of the form that a JSON schema wants; where that is a string, it is the name of the WDL type."""
-    kind = schema.get("type")
-    kind = next(found for found in kind if found != "null") if isinstance(kind, list) else kind
-    if kind == "array":
-        return [example(schema["items"])]
-    if kind == "object" and "additionalProperties" in schema:
-        return {"key": example(schema["additionalProperties"])}
-    if kind == "object":
-        members = schema.get("properties", {})
-        return {name: example(members[name]) for name in schema.get("required", ())}
-    simple = {"integer": 42, "number": 3.14, "boolean": False}
-    return simple.get(str(kind), _STRINGS.get(str(schema.get("format")), "String"))

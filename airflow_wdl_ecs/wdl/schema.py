@@ -17,6 +17,7 @@ _SIMPLE: dict[type[Type.Base], dict[str, Any]] = {
     Type.Boolean: {"type": "boolean"},
     Type.File: {"type": "string", "format": "file-path"},
     Type.Directory: {"type": "string", "format": "directory-path"},
+    Type.Object: {"type": "object"},
 }
 
 
