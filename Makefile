@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What Airflow's version can break.
 OLDEST := tests/test_dag.py tests/test_description.py tests/test_operators.py tests/test_provider_info.py tests/test_triggers.py
 
-.PHONY: help install demo test check format oldest clean
+.PHONY: help install demo test check docs format oldest clean
 
 help:
 	@echo "make demo     run a WDL workflow on this machine: a real Airflow, and an embedded ECS and S3"
@@ -14,6 +14,7 @@ help:
 	@echo "make oldest   the tests of operators, trigger and DAGs, with the oldest Airflow that is supported"
 	@echo "make spec     the examples of the WDL specification, where its text is at hand"
 	@echo "make check    lint, formats, types, the directions between modules"
+	@echo "make docs     the pages of docs/ as HTML, in docs/_build/html; warnings are errors"
 	@echo "make format   format the code"
 	@echo "make install  bring .venv up to date; the other targets do so themselves"
 	@echo "make clean    remove .venv and what tools have cached"
@@ -33,6 +34,9 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install
+	@$(BIN)/sphinx-build -W --keep-going -n -q docs docs/_build/html
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -42,7 +46,7 @@ oldest:
 	@.venv-oldest/bin/python -m pytest -p no:cacheprovider $(OLDEST) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-oldest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output build dist *.egg-info
+	rm -rf .venv .venv-oldest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output docs/_build build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: spec

@@ -4,17 +4,54 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from airflow_wdl_ecs.cli import COMMANDS, PROGRAM, build_parser
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.wdl.check import problems
+
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+GENERATORS = sorted(DOCS.glob("generate_*.py"))
+PACKAGE = "".join(path.read_text() for path in sorted((ROOT / "airflow_wdl_ecs").rglob("*.py")))
 
 
-def test_the_settings_page_is_the_settings_table():
-    generator = runpy.run_path(str(ROOT / "docs" / "generate_settings.py"))
-    assert (ROOT / "docs" / "settings.md").read_text() == generator["page"](), "run: python docs/generate_settings.py"
+def _blocks(language: str) -> list[pytest.param]:
+    """The fenced code blocks in a language, each with its page, and a name for the test."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    return [
+        pytest.param(page, block, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, block in enumerate(pattern.findall(page.read_text()), 1)
+    ]
+
+
+def _commands() -> list[pytest.param]:
+    """The lines of code blocks that call our command line."""
+    line = re.compile(rf"^ {{4,}}(?:\.venv/bin/)?({PROGRAM} [a-z].*)$", re.MULTILINE)
+    return [
+        pytest.param(found, id=f"{page.stem}: {found}")
+        for page in PAGES
+        if page.name != "command-line.md"
+        for found in line.findall(page.read_text())
+    ]
+
+
+def _file_name(block: str) -> str | None:
+    """The name of the file that a block is, if its first line is a comment with one: ``# dags/align.py``."""
+    found = re.match(r"# ([\w./-]+\.(?:py|wdl))\n", block)
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda path: path.name)
+def test_a_generated_page_is_what_the_code_says(generator):
+    run = runpy.run_path(str(generator))
+    assert run["PAGE"].read_text() == run["page"](), f"run: python docs/{generator.name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -22,3 +59,69 @@ def test_every_link_to_a_file_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_is_in_the_table_of_contents():
+    contents = (DOCS / "index.md").read_text()
+    for page in [*DOCS.glob("*.md"), *DOCS.glob("*.rst")]:
+        assert page.stem == "index" or re.search(rf"^(?:.*<)?{page.stem}>?$", contents, re.MULTILINE), page.name
+
+
+@pytest.mark.parametrize(("page", "block"), _blocks("wdl"))
+def test_wdl_is_without_errors(page, block, tmp_path):
+    source = tmp_path / (_file_name(block) or "source.wdl")
+    source.write_text(block)
+    assert [problem for problem in problems(str(source)) if problem.severity == "error"] == []
+
+
+@pytest.mark.parametrize(("page", "block"), _blocks("python"))
+def test_a_dag_file_makes_a_dag(page, block, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "dags", tmp_path / "dags")
+    for _, other in (parameter.values for parameter in _blocks("wdl")):
+        if name := _file_name(other):
+            (tmp_path / "dags" / name).write_text(other)
+    monkeypatch.chdir(tmp_path / "dags")
+    file = tmp_path / "dags" / (_file_name(block) or "block.py")
+    made = runpy.run_path(str(_written(file, block)))
+    if "dag" in made:
+        assert made["dag"].dag_id
+        assert made["dag"].tasks
+
+
+def _written(file: Path, text: str) -> Path:
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_a_command_line_is_one(command):
+    words = [word for word in shlex.split(command, comments=True)[1:] if word != "..."]
+    assert words[0] in COMMANDS
+    options, rest = build_parser(words[0]).parse_known_args(words)
+    assert not [word for word in rest if word.startswith("-")]
+    assert words[0] == options.module.NAME
+
+
+def _said(page: Path) -> list[str]:
+    """The messages of the first column of a page's tables, as code."""
+    return re.findall(r"^\| `([^`]+)` \|", page.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("message", _said(DOCS / "troubleshooting.md"))
+def test_a_message_that_is_explained_is_one_of_ours(message):
+    said = re.sub(r"\"\n\s*f?\"", "", PACKAGE)
+    fragments = [piece.strip() for piece in message.split("…") if len(piece.strip()) > 2]
+    assert fragments
+    for fragment in fragments:
+        assert fragment in said, fragment
+
+
+def test_every_setting_that_a_page_names_with_its_section_exists():
+    names = set(EcsSettings.__dataclass_fields__)
+    for page in PAGES:
+        text = page.read_text()
+        for found in re.findall(r"AIRFLOW__WDL_ECS__([A-Z_]+)", text):
+            assert found.lower() in names, f"{page.name}: {found}"
+        for block in re.findall(r"\[wdl_ecs\]\n((?:\s+[a-z_]+ = .*\n)+)", text):
+            for found in re.findall(r"^\s+([a-z_]+) =", block, re.MULTILINE):
+                assert found in names, f"{page.name}: {found}"
