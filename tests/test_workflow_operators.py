@@ -1,0 +1,228 @@
+"""The operators around a workflow's calls: templated inputs as values, the assets of a run, a workflow in any DAG."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+from airflow.sdk import DAG, Asset, task, task_group
+from airflow.utils.state import DagRunState, TaskInstanceState
+
+from airflow_wdl_ecs.dag import build_dag, wdl_task_group
+from airflow_wdl_ecs.errors import AuthorError
+from airflow_wdl_ecs.wdl.lower import compile_wdl
+from airflow_wdl_ecs.workflow_operators import MOST_EXTRA, asset_extra, outputs_asset
+
+from .test_dag import edges
+from .test_operators import run, states, xcom
+
+TYPES = """
+version 1.1
+struct Sample { String name  Int lanes }
+workflow types {
+    input {
+        String id
+        Int count
+        Float ratio = 0.5
+        Boolean loud = false
+        Array[String] names = []
+        Array[Int] counts = []
+        Map[String, Int] ages = {}
+        Sample? sample
+        String? when
+    }
+    output {
+        String got_id = id
+        Int got_count = count
+        Float got_ratio = ratio
+        Boolean got_loud = loud
+        Array[String] got_names = names
+        Array[Int] got_counts = counts
+        Map[String, Int] got_ages = ages
+        Sample? got_sample = sample
+        String? got_when = when
+    }
+}
+"""
+
+SCATTER = """
+version 1.0
+workflow lengths {
+    input { Array[String] words  Boolean polite = false }
+    scatter (word in words) {
+        call measure { input: word = word }
+    }
+    if (polite) { call measure as greeting { input: word = "hello" } }
+    call total { input: lengths = measure.length, more = greeting.length }
+    output { Int letters = total.sum }
+}
+task measure {
+    input { String word }
+    command <<< printf '%s' '~{word}' | wc -c >>>
+    output { Int length = read_int(stdout()) }
+}
+task total {
+    input { Array[Int] lengths  Int? more }
+    command <<< echo $(( ~{sep="+" lengths} + ~{default="0" more} )) >>>
+    output { Int sum = read_int(stdout()) }
+}
+"""
+
+
+def test_a_runs_assets_say_where_the_outputs_are_and_what_they_are():
+    assert asset_extra("s3://b/runs/d/r/", {"bam": "s3://b/x.bam"}) == {
+        "folder": "s3://b/runs/d/r/",
+        "uri": "s3://b/runs/d/r/outputs.json",
+        "outputs": {"bam": "s3://b/x.bam"},
+    }
+
+
+def test_outputs_that_are_large_stay_out_of_the_asset_event():
+    assert "outputs" not in asset_extra("s3://b/r/", {"text": "x" * MOST_EXTRA})
+
+
+def test_a_dag_has_an_asset_named_after_it_and_others_if_the_author_says_so():
+    plan = compile_wdl(TYPES)
+    assert build_dag(plan, dag_id="d").get_task("outputs").outlets == [outputs_asset("d")]
+    assert outputs_asset("d") == Asset(name="d.outputs", uri="x-wdl://d/outputs")
+    assert build_dag(plan, outlets=[]).get_task("outputs").outlets == []
+    mine = [Asset("calls"), outputs_asset("d")]
+    assert build_dag(plan, outlets=mine).get_task("outputs").outlets == mine
+
+
+def test_a_group_stands_between_the_tasks_around_it_with_its_name_before_every_task():
+    plan = compile_wdl(SCATTER)
+    with DAG("d", schedule=None) as dag:
+
+        @task
+        def words() -> list[str]:
+            return ["a"]
+
+        @task
+        def report(letters: int) -> None:
+            print(letters)
+
+        one = wdl_task_group(plan, group_id="one", inputs={"words": words()})
+        two = wdl_task_group(plan, group_id="two", inputs={"words": ["b"]})
+        report(one.output["letters"])
+        one >> two
+    found = edges(dag)
+    assert ("words", "one.inputs") in found
+    assert ("one.inputs", "one.scatter_word.shards") in found
+    assert ("one.outputs", "report") in found
+    assert ("one.outputs", "two.inputs") in found
+    assert dag.get_task("one.measure").scope == "one"
+    assert dag.get_task("two.measure").scope == "two"
+
+
+def test_a_group_within_a_group_has_the_ids_of_both():
+    with DAG("d", schedule=None) as dag:
+
+        @task_group
+        def outer():
+            wdl_task_group(compile_wdl(SCATTER), inputs={"words": []})
+
+        outer()
+    assert dag.get_task("outer.lengths.total").scope == "outer.lengths"
+
+
+def test_a_group_cannot_be_mapped():
+    @task_group
+    def each(word):
+        wdl_task_group(compile_wdl(SCATTER), inputs={"words": [word]})
+
+    with DAG("d", schedule=None), pytest.raises(AuthorError, match="mapped"):
+        each.expand(word=["a", "b"])
+
+
+def test_a_plan_is_found_beside_the_dag_file(tmp_path):
+    (tmp_path / "w.plan.json").write_bytes(compile_wdl(TYPES).to_json())
+    file = tmp_path / "some_dag.py"
+    file.write_text("from airflow_wdl_ecs import wdl_dag\ndag = wdl_dag('w.plan.json', dag_id='beside')\n")
+    names: dict = {"__file__": str(file)}
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    assert names["dag"].dag_id == "beside"
+
+
+@pytest.mark.local
+@pytest.mark.airflow
+class TestRuns:
+    def test_templates_give_values_of_the_inputs_types(self, airflow_on_embedded_aws):
+        inputs = {
+            "id": "{{ params.given }}",
+            "count": "{{ '3' }}",
+            "ratio": "{{ params.ratio }}",
+            "loud": "{{ params.given == '007' }}",
+            "names": "{{ params.people }}",
+            "counts": "[1, {{ params.people | length }}]",
+            "types.ages": {"{{ no key }}": "{{ params.ratio | int }}"},
+            "sample": {"name": "s-{{ params.given }}", "lanes": "{{ 2 }}"},
+            "when": "{{ ds }}",
+        }
+        dag = build_dag(
+            compile_wdl(TYPES),
+            dag_id="templated",
+            inputs=inputs,
+            params={"given": "007", "people": ["Ada", "Grace"], "ratio": 2.5},
+        )
+        dag_run = run(dag, logical_date=datetime(2026, 2, 3, tzinfo=timezone.utc))
+        assert dag_run.state == DagRunState.SUCCESS
+        assert xcom(dag_run, "outputs") == {
+            "got_id": "007",
+            "got_count": 3,
+            "got_ratio": 2.5,
+            "got_loud": True,
+            "got_names": ["Ada", "Grace"],
+            "got_counts": [1, 2],
+            "got_ages": {"{{ no key }}": 2},
+            "got_sample": {"name": "s-007", "lanes": 2},
+            "got_when": "2026-02-03",
+        }
+
+    def test_a_template_that_gives_the_wrong_type_is_refused(self, airflow_on_embedded_aws):
+        dag = build_dag(compile_wdl(TYPES), dag_id="mistyped", inputs={"id": "x", "count": "{{ ds }}"})
+        assert states(run(dag))["inputs"] == TaskInstanceState.FAILED
+
+    def test_groups_of_one_workflow_run_in_one_dag_with_values_from_its_tasks(self, airflow_on_embedded_aws):
+        plan = compile_wdl(SCATTER)
+        with DAG("mixed", schedule=None) as dag:
+
+            @task
+            def words() -> list[str]:
+                return ["a", "bc"]
+
+            @task
+            def everything(letters: int) -> dict:
+                return {"words": ["x" * letters], "polite": True}
+
+            @task
+            def report(outputs: dict) -> int:
+                return outputs["letters"]
+
+            one = wdl_task_group(plan, group_id="one", inputs={"words": words()})
+            two = wdl_task_group(plan, group_id="two", inputs=everything(one.output["letters"]))
+            report(two.output)
+        dag_run = run(dag)
+        assert dag_run.state == DagRunState.SUCCESS
+        assert xcom(dag_run, "one.outputs") == {"letters": 3}
+        assert states(dag_run)["one.greeting"] == TaskInstanceState.SKIPPED
+        assert xcom(dag_run, "report") == 8
+
+    def test_a_group_that_the_dag_branches_past_is_skipped_as_a_whole(self, airflow_on_embedded_aws):
+        with DAG("branching", schedule=None) as dag:
+
+            @task.branch
+            def choose() -> str:
+                return "other"
+
+            @task
+            def other() -> None:
+                pass
+
+            group = wdl_task_group(compile_wdl(SCATTER), group_id="g", inputs={"words": ["a"]})
+            choose() >> [other(), group]
+        dag_run = run(dag)
+        assert dag_run.state == DagRunState.SUCCESS
+        found = states(dag_run)
+        assert {state for name, state in found.items() if name.startswith("g.")} == {TaskInstanceState.SKIPPED}
+        assert found["other"] == TaskInstanceState.SUCCESS
