@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,7 +18,7 @@ from typing import Any
 from .aws import Clients
 from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
-from .lifecycle import CallOutcome, run_call, stop_call
+from .lifecycle import CallOutcome, run_call, stop_call, went_on
 from .plan import Shard
 from .run import Run, open_run
 from .scatter import map_index_prefixes
@@ -104,9 +105,17 @@ class HostedCall:
         return await run_call(run, self.call, prefixes, try_number=self.try_number, log=log)
 
     async def stop(self, reason: str) -> None:
-        """Stop the ECS tasks that this task instance has started."""
+        """Stop the ECS tasks that this task instance has started, in this try or an earlier one."""
         run, prefixes = await asyncio.to_thread(self._open)
-        await stop_call(run, self.call, prefixes, reason)
+        await stop_call(run, self.call, prefixes, reason, last_try=self.try_number)
+
+    async def was_cleared(self, limit: float) -> bool:
+        """Whether a later try goes on with this task instance, or does within ``limit`` seconds."""
+        run, prefixes = await asyncio.to_thread(self._open)
+        until = time.monotonic() + limit
+        while not (found := await went_on(run, self.call, prefixes, self.try_number)) and time.monotonic() < until:
+            await asyncio.sleep(0.5)
+        return found
 
     def _open(self) -> tuple[Run, Sequence[Shard]]:
         settings = resolve_settings(self.settings)

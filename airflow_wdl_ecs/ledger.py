@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from .ecs.resources import Policy
 from .ecs.settings import EcsSettings
-from .ecs.status import Budget, TaskStatus
+from .ecs.status import Budget, Kind, TaskStatus
 from .plan import Shard
 from .storage import RunStore
 from .task import Outputs, TaskHandle
@@ -56,6 +56,7 @@ class Attempt:
     Every field that has come later has a default, so that ledgers of earlier versions are read.
 
     :param number: from 0, over all tries. :param try_number: Airflow's try in which it was started.
+    :param arn: of the ECS task; empty if its result was found before anybody had recorded it.
     :param started: when ECS took it (RunTask gave its ARN), in seconds since the epoch.
     :param memory: MiB that were asked for in place of the task's own; 0 if none were.
     :param kind: how it ended, or None while that is not known.
@@ -65,6 +66,9 @@ class Attempt:
         the platform gives by itself. :param gpu: GPUs given.
     :param launch_type: ``FARGATE``, ``EC2``, or the name of the capacity provider.
     :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
+    :param taken_up: the last later try that has gone on with it; 0 if none has.
+    :param superseded: the try in which it was found that somebody has cleared its success, so it counts no more; 0 if
+        nobody has.
     """
 
     number: int
@@ -89,11 +93,19 @@ class Attempt:
     launch_type: str = ""
     log_group: str = ""
     log_streams: dict[str, str] = field(default_factory=dict)
+    taken_up: int = 0
+    superseded: int = 0
 
     @property
     def handle(self) -> TaskHandle:
         """The ECS task."""
         return TaskHandle(self.arn, self.cluster)
+
+    @property
+    def status(self) -> TaskStatus:
+        """How it ended, once that is known."""
+        assert self.kind is not None
+        return TaskStatus(cast(Kind, self.kind), self.exit_code, self.reason, self.budget)
 
     def ended(self, status: TaskStatus) -> Attempt:
         """This attempt with its end."""
@@ -127,8 +139,14 @@ class Ledger:
         """Record that the shard has succeeded."""
         self._store.put_json(self._outputs, asdict(success))
 
-    def clear_success(self) -> None:
-        """Forget that the shard has succeeded."""
+    def clear_success(self, try_number: int) -> None:
+        """Forget that the shard has succeeded; what has given the success is marked as superseded first.
+
+        :param try_number: the try that runs the shard again.
+        """
+        attempts = self.attempts()
+        if attempts:
+            self.write_attempts([*attempts[:-1], replace(attempts[-1], superseded=try_number)])
         self._store.delete(self._outputs)
 
     def attempts(self) -> list[Attempt]:

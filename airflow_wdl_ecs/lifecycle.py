@@ -9,6 +9,7 @@ Airflow nor boto3.
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +17,18 @@ from typing import Any
 
 from .aws import in_evaluation_thread, in_thread
 from .ecs.client import DESCRIBE_AT_ONCE, ecs_client
-from .ecs.request import attempt_prefix, started_by
+from .ecs.request import attempt_prefix, attempt_try, started_by
 from .errors import EvaluationError, WdlEcsError
-from .ledger import Ledger, Success, is_deliberate_rerun
+from .ledger import Attempt, Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .run import Run
-from .shard import Audience, HostedCall, Log, ShardRun
+from .shard import Audience, HostedCall, Log, ShardRun, Starting, starting
 from .storage import shard_key
 from .task import Outputs, TaskHandle
+
+
+START_LIMIT = 10.0
+"""Seconds for which stopping a call waits for tasks of it that are just being started."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ async def run_call(
     successes = await _settle(
         outcome, list(bound), call, lambda shard: in_thread(Ledger(run.store, call, shard).success)
     )
-    if is_deliberate_rerun(list(successes.values()), try_number) if fresh is None else fresh:
+    if await _was_cleared(hosted, successes) if fresh is None else fresh:
         successes = await _forget(hosted, successes)
         log.info("%s had succeeded and was cleared: running it again", call)
     ended = await _settle(
@@ -86,43 +91,80 @@ async def run_call(
     return outcome
 
 
-async def stop_call(run: Run, call: str, prefixes: Sequence[Shard], reason: str) -> None:
+async def stop_call(
+    run: Run, call: str, prefixes: Sequence[Shard], reason: str, *, last_try: int | None = None
+) -> None:
     """Stop every ECS task that runs for the shards of a call that begin with one of the prefixes.
 
     :param reason: shown in the ECS console and in the call's error.
+    :param last_try: leave alone what a later try of Airflow's has started.
     """
     ecs = ecs_client(await in_thread(run.clients, "ecs"))
     cluster, layout = run.settings.cluster, run.store.layout
-    stopping = set(await _recorded(run, call, prefixes))
+    folders = tuple(layout.shard(call, prefix) if prefix else layout.call(call) for prefix in prefixes)
+
+    def meant(where: str | None) -> bool:
+        # A shard's folder is .../0/ and an inner one's .../0.3/, so the prefix is compared without its slash.
+        return bool(where) and any(str(where).startswith((folder, f"{folder[:-1]}.")) for folder in folders)
+
+    await _stop_starting([start for start in starting(ecs) if meant(start.prefix)], reason)
+    attempts = await _last_attempts(run, call, prefixes)
+    stopping = {
+        last.handle
+        for last in attempts
+        if last.kind is None and last.arn and last.try_number <= (last_try or sys.maxsize)
+    }
     # A task that has just started may be in no ledger yet, and one that is in a ledger may not be listed yet.
     arns = await ecs.list_tasks(cluster, started_by(run.dag_id, run.run_id, call, run.scope))
-    folders = tuple(layout.shard(call, prefix) if prefix else layout.call(call) for prefix in prefixes)
     for at in range(0, len(arns), DESCRIBE_AT_ONCE):
         tasks = await ecs.describe_tasks(cluster, arns[at : at + DESCRIBE_AT_ONCE])
         for arn, task in tasks.items():
-            where = attempt_prefix(task) if task else None
-            # A shard's folder is .../0/ and an inner one's .../0.3/, so the prefix is compared without its slash.
-            if where and any(where.startswith((folder, f"{folder[:-1]}.")) for folder in folders):
+            if task and meant(attempt_prefix(task)) and attempt_try(task) <= (last_try or sys.maxsize):
                 stopping.add(TaskHandle(arn, cluster))
     await asyncio.gather(*(ecs.stop_task(handle, reason) for handle in stopping))
 
 
-async def _recorded(run: Run, call: str, prefixes: Sequence[Shard]) -> list[TaskHandle]:
-    """The tasks that the ledgers know as running; none where the shards cannot be said."""
+async def went_on(run: Run, call: str, prefixes: Sequence[Shard], try_number: int) -> bool:
+    """Whether a later try than this one has taken up or started an attempt of these shards."""
+    attempts = await _last_attempts(run, call, prefixes)
+    return any(max(last.try_number, last.taken_up) > try_number for last in attempts)
+
+
+async def _stop_starting(starts: Sequence[Starting], reason: str) -> None:
+    """Have tasks stopped as soon as they are there, and wait for a while until they are."""
+    for start in starts:
+        start.stop = reason
+    waiting = [start.task for start in starts if start.task is not None]
+    if waiting:
+        await asyncio.wait(waiting, timeout=START_LIMIT)
+
+
+async def _last_attempts(run: Run, call: str, prefixes: Sequence[Shard]) -> list[Attempt]:
+    """The last attempt of every shard that has one; none where the shards cannot be said."""
     try:
         found = [await in_evaluation_thread(run.evaluation.shards, call, prefix) for prefix in prefixes]
     except EvaluationError:
         return []
     shards = [shard for some in found for shard in some]
     attempts = await asyncio.gather(*(in_thread(Ledger(run.store, call, shard).attempts) for shard in shards))
-    return [last[-1].handle for last in attempts if last and last[-1].kind is None]
+    return [last[-1] for last in attempts if last]
+
+
+async def _was_cleared(hosted: HostedCall, successes: Mapping[Shard, Success | None]) -> bool:
+    """Whether somebody has cleared what had succeeded, in this try's eyes or in those of a host before this one."""
+    if not is_deliberate_rerun([success for success in successes.values() if success], hosted.try_number):
+        return False
+    store, call = hosted.run.store, hosted.call
+    others = [shard for shard, success in successes.items() if success is None]
+    attempts = await asyncio.gather(*(in_thread(Ledger(store, call, shard).attempts) for shard in others))
+    return all(found and found[-1].superseded == hosted.try_number for found in attempts)
 
 
 async def _forget(hosted: HostedCall, successes: Mapping[Shard, Success | None]) -> dict[Shard, Success | None]:
     """Forget the successes of earlier tries, here and in every process."""
     store, call = hosted.run.store, hosted.call
     earlier = [s for s, success in successes.items() if success and success.try_number < hosted.try_number]
-    await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success) for shard in earlier))
+    await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success, hosted.try_number) for shard in earlier))
     await in_thread(store.begin_epoch, call, uuid.uuid4().hex)
     return {shard: None if shard in earlier else success for shard, success in successes.items()}
 

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from .ecs.settings import EcsSettings
     from .host import HostedCall
+    from .lifecycle import CallOutcome
 
+KILLED = "the Airflow task was killed"
 TRIGGER = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
 STARTS_FROM_TRIGGER = Version(airflow_version) >= Version("3.3.0")
 """Airflow's triggerer hands a start_from_trigger task instance, mapped or not, its run-time context from 3.3 on."""
@@ -84,6 +86,8 @@ class WdlEcsTaskOperator(TemplatedInputs):
         self.settings = settings_overrides(settings)
         self.deferrable = deferrable
         self._running: HostedCall | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self._killed = False
         if self._can_start_in_triggerer():
             self.start_from_trigger = True
             self.start_trigger_args = StartTriggerArgs(
@@ -133,7 +137,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
             settings=self.settings,
         )
         with airflow_errors():
-            outcome = asyncio.run(self._running.run(self.log))
+            outcome = asyncio.run(self._host(self._running))
             self._running = None
             failure = failure_of(outcome)
             if failure is not None:
@@ -180,7 +184,29 @@ class WdlEcsTaskOperator(TemplatedInputs):
             raise AirflowException(f"call {call} failed; the trigger's log above says why")
         return self._run_here(context, call, scope)
 
+    async def _host(self, call: HostedCall) -> CallOutcome:
+        """Run the call; when `on_kill` cancels it, stop its ECS tasks."""
+        self._waiting = asyncio.current_task()
+        try:
+            return await call.run(self.log)
+        except asyncio.CancelledError:
+            if not self._killed:
+                raise
+            await call.stop(KILLED)
+            raise AirflowException(f"call {call.call}: {KILLED}") from None
+
     def on_kill(self) -> None:
-        """Stop the ECS tasks when Airflow kills the worker's process of this task instance."""
-        if self._running is not None:
-            asyncio.run(self._running.stop("the Airflow task was killed"))
+        """Stop the ECS tasks when Airflow kills the worker's process of this task instance.
+
+        Airflow calls this in a signal's handler, in the thread whose event loop runs the call: then the loop itself
+        stops them as soon as the handler has returned.
+        """
+        call, waiting = self._running, self._waiting
+        if call is None or self._killed:
+            return
+        self._killed = True
+        loop = waiting.get_loop() if waiting is not None else None
+        if waiting is not None and loop is not None and loop.is_running():
+            loop.call_soon_threadsafe(waiting.cancel)
+        else:
+            asyncio.run(call.stop(KILLED))

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from .aws import in_evaluation_thread, in_thread
-from .ecs.client import EcsClient
+from .ecs.client import EcsClient, StartedTask
 from .ecs.poller import Pace, poller
 from .ecs.request import log_stream, run_task, task_definition
 from .ecs.resources import (
@@ -37,7 +38,7 @@ from .errors import AwsError, CallError, EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, may_try_again, pause_before, runs_on_spot
 from .plan import Shard
 from .run import Run
-from .task import CallIdentity, Outputs, TaskRequest, TaskResult
+from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
 
 if TYPE_CHECKING:
     from .wdl.task_evaluation import TaskEvaluation
@@ -92,6 +93,28 @@ class HostedCall:
         }
 
 
+@dataclass(eq=False)
+class Starting:
+    """An attempt whose task ECS is being asked for; it outlives the host's waiting for it.
+
+    :param prefix: the attempt's folder. :param stop: why its task is to be stopped as soon as it is there, if it is.
+    :param left: whether the host has gone away, so that nobody waits for capacity any more.
+    """
+
+    prefix: str
+    stop: str = ""
+    left: bool = False
+    task: asyncio.Future[None] | None = None
+
+
+_starting: WeakKeyDictionary[EcsClient, set[Starting]] = WeakKeyDictionary()
+
+
+def starting(ecs: EcsClient) -> set[Starting]:
+    """What is being started on an event loop."""
+    return _starting.setdefault(ecs, set())
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """An attempt that is ready to be staged and started."""
@@ -133,16 +156,27 @@ class ShardRun:
         return outputs
 
     async def _take_up(self) -> Outputs | None:
-        """Go on with the attempt whose end is not known, if there is one."""
-        if not self.attempts or self.attempts[-1].kind is not None:
+        """Go on where the host before this one was: the outputs of the last attempt, if it comes to any."""
+        if not self.attempts or self.attempts[-1].superseded:
             return None
         last = self.attempts[-1]
-        self.log.info("taking up attempt %d, ECS task %s", last.number, last.arn)
+        own = last.try_number == self.hosted.try_number
+        failed = last.kind not in (None, "succeeded")
+        if failed and not own:
+            return None
         prepared = await self._prepare(last.number, last.memory)
+        if failed:
+            # Nobody was told of it: that the host has gone away pays for no attempt.
+            self._failure = await in_thread(self._error, prepared.request.prefix, last.status)
+            return None
+        self.log.info("taking up attempt %d, ECS task %s", last.number, last.arn)
+        if not own:
+            self.attempts[-1] = replace(last, taken_up=self.hosted.try_number)
+            await in_thread(self.ledger.write_attempts, self.attempts)
         self._announce(prepared)
         async with self.hosted.ecs.slots.hold(self.hosted.limits(), at_once=True):
             outputs = await self._wait(prepared)
-        if outputs is None and last.try_number != self.hosted.try_number:
+        if outputs is None and not own:
             # How an earlier try ended is no reason for this one to end.
             self._failure = None
         return outputs
@@ -218,37 +252,54 @@ class ShardRun:
         self._tell(prepared)
         async with self.hosted.ecs.slots.hold(self.hosted.limits()):
             # A host that goes away while the task starts must not leave a task that is in no ledger.
+            start = Starting(prepared.request.prefix)
+            start.task = asyncio.ensure_future(self._start(prepared, start))
+            starting(self.hosted.ecs).add(start)
+            start.task.add_done_callback(lambda _: starting(self.hosted.ecs).discard(start))
             try:
-                await asyncio.shield(self._start(prepared))
+                await asyncio.shield(start.task)
+            except asyncio.CancelledError:
+                start.left = True
+                raise
             except AwsError as error:
                 raise CallError(
                     f"ECS did not start the task: {error.message}", kind="never_started", hint=error.hint
                 ) from error
             return await self._wait(prepared)
 
-    async def _start(self, prepared: _Prepared) -> None:
+    async def _start(self, prepared: _Prepared, start: Starting) -> None:
         request, settings, ecs = prepared.request, self.hosted.run.settings, self.hosted.ecs
         spot = runs_on_spot(self.attempts, self.hosted.try_number, prepared.policy, settings)
         definition = task_definition(request.image, settings, gpu=prepared.size.gpu)
-        arn, _ = await asyncio.gather(ecs.register_task_definition(definition), self._put_scripts(prepared))
+        found, arn, _ = await asyncio.gather(
+            self._result(request.prefix), ecs.register_task_definition(definition), self._put_scripts(prepared)
+        )
         arguments = run_task(request, prepared.size, settings, definition=arn, scope=self.run.scope, spot=spot)
         try:
-            handle = await ecs.run_task(
-                arguments,
-                capacity_timeout=settings.capacity_timeout,
-                on_wait=partial(self.log.warning, "waiting for capacity: %s"),
-            )
+            if found is not None:
+                # A host that died before it could record the attempt has started it, and ECS may have forgotten it.
+                task = StartedTask(TaskHandle("", settings.cluster), earlier=True)
+            else:
+                task = await ecs.run_task(
+                    arguments,
+                    capacity_timeout=settings.capacity_timeout,
+                    on_wait=partial(self.log.warning, "waiting for capacity: %s"),
+                    wanted=lambda: not (start.left or start.stop),
+                )
         except AwsError:
             ecs.forget_task_definition(definition)
             raise
         memory = request.resources.memory if self._memory() else 0
-        self.attempts.append(
-            Attempt(request.attempt, self.hosted.try_number, handle.arn, handle.cluster, time.time(), spot, memory)
-        )
+        handle = task.handle
+        # What an earlier try has started is that try's: its failure is no reason for this one to end.
+        of_try = self.hosted.try_number - task.earlier
+        self.attempts.append(Attempt(request.attempt, of_try, handle.arn, handle.cluster, time.time(), spot, memory))
         await in_thread(self.ledger.write_attempts, self.attempts)
         self._announce(prepared)
         self.log.info("attempt %d is ECS task %s%s", request.attempt, handle.arn, " on Spot capacity" if spot else "")
         self.log.info("its log is %s %s", settings.log_group, log_stream(handle.arn))
+        if start.stop and handle.arn:
+            await ecs.stop_task(handle, start.stop)
 
     def _announce(self, prepared: _Prepared) -> None:
         if self.hosted.audience is not None:
@@ -285,9 +336,10 @@ class ShardRun:
     async def _wait(self, prepared: _Prepared) -> Outputs | None:
         """Wait for the end of the last attempt, record it, and give the outputs of a success."""
         attempt, prefix = self.attempts[-1], prepared.request.prefix
-        result = await self._result(prefix) if time.time() - attempt.started > _SOON else None
+        soon = attempt.arn and attempt.kind is None and time.time() - attempt.started <= _SOON
+        result = None if soon else await self._result(prefix)
         task = None
-        if result is None or not prepared.policy.succeeded(result.exit_code):
+        if attempt.arn and (result is None or not prepared.policy.succeeded(result.exit_code)):
             # Only of a success is everything known without ECS.
             task = await self._stopped(attempt)
             result = await self._result(prefix)

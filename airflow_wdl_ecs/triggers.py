@@ -12,10 +12,20 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from .errors import WdlEcsError
 from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
+
+HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
+"""Before Airflow 3.3 a trigger is cancelled in the same way whatever the reason."""
+
+ANSWER_LIMIT = 5.0
+"""Seconds to wait for Airflow to say in which state a task instance is."""
+
+CLEARED_LIMIT = 15.0
+"""Seconds to wait for a sign of a later try; Airflow gives ``on_kill`` 30 altogether."""
 
 CLASSPATH = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
 
@@ -65,6 +75,8 @@ class WdlEcsTaskTrigger(BaseTrigger):
             # Airflow cancels a trigger that has outlived its execution_timeout without calling on_kill.
             if self.timeout_after is not None and _aware(self.timeout_after) < datetime.now(timezone.utc):
                 await self._stop("execution_timeout of the Airflow task")
+            elif not HAS_ON_KILL:
+                await self._stop_if_meant()
             raise
 
     async def _end(self) -> TriggerEvent:
@@ -87,7 +99,52 @@ class WdlEcsTaskTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Stop the ECS tasks: a user cleared or marked the task instance (Airflow 3.3 and later)."""
-        await self._stop("cleared or marked by a user in Airflow")
+        await self._stop_if_meant()
+
+    async def _stop_if_meant(self) -> None:
+        """Stop the ECS tasks, unless this trigger ends only because another triggerer goes on with it.
+
+        Airflow tells a trigger in the same way that its task instance was cleared, marked or timed out with its DAG
+        run, and that it was given to another triggerer because this one had not been heard of for a while.
+        """
+        try:
+            state = await self._state()
+            # A task instance that was cleared may be deferred again already, in its next try.
+            if state == "deferred" and not await self._hosted().was_cleared(CLEARED_LIMIT):
+                self.log.info("another triggerer goes on with call %s: its ECS tasks run on", self.call)
+                return
+        except Exception as error:
+            self.log.warning(
+                "it is not known whether call %s is still wanted (%s: %s): its ECS tasks run on; "
+                "`airflow-wdl-ecs orphans` lists those that nobody waits for",
+                self.call,
+                type(error).__name__,
+                error,
+            )
+            return
+        await self._stop("cleared or marked in Airflow, or its DAG run has ended")
+
+    async def _state(self) -> str | None:
+        """The state of the task instance in Airflow's database; None if it is gone or has none."""
+        from airflow.sdk.execution_time import task_runner
+
+        instance = self.task_instance
+        assert instance is not None
+        index = -1 if instance.map_index is None else instance.map_index
+        question = GetTaskStates(
+            dag_id=instance.dag_id,
+            run_ids=[instance.run_id],
+            task_ids=[instance.task_id],
+            map_index=index,
+        )
+        # Shielded: Airflow 3.1 takes the answer to a question that was given up for that to the next one.
+        asked = asyncio.ensure_future(task_runner.SUPERVISOR_COMMS.asend(question))
+        answer = await asyncio.wait_for(asyncio.shield(asked), ANSWER_LIMIT)
+        if not isinstance(answer, TaskStatesResult):
+            raise TypeError(f"Airflow answered {answer!r}")
+        states = answer.task_states.get(instance.run_id, {})
+        state = states.get(instance.task_id if index < 0 else f"{instance.task_id}_{index}")
+        return None if state is None else str(getattr(state, "value", state))
 
     async def _stop(self, reason: str) -> None:
         try:

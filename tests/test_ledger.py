@@ -101,6 +101,7 @@ def test_what_is_written_is_read():
     ledger.write_success(Success(2, 2, {"x": [1, {"y": None}], "é": "s3://b/é"}))
     assert ledger.attempts() == written
     assert ledger.success() == Success(2, 2, {"x": [1, {"y": None}], "é": "s3://b/é"})
-    ledger.clear_success()
+    ledger.clear_success(3)
     assert ledger.success() is None
+    assert [found.superseded for found in ledger.attempts()] == [0, 0, 3]
     assert replace(written[0]).handle.arn == "arn:0"

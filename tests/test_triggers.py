@@ -10,12 +10,14 @@ from types import SimpleNamespace
 
 import boto3
 import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import TaskStatesResult
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 
 from airflow_wdl_ecs.host import airflow_clients, resolve_settings
 from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.run import begin_run
-from airflow_wdl_ecs.triggers import CLASSPATH, WdlEcsTaskTrigger
+from airflow_wdl_ecs.triggers import CLASSPATH, HAS_ON_KILL, WdlEcsTaskTrigger
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 pytestmark = [pytest.mark.local, pytest.mark.airflow]
@@ -45,10 +47,8 @@ def begun(airflow_on_embedded_aws, request):
             settings, airflow_clients(settings), compile_wdl(WORKFLOW), inputs, dag_id="d", run_id=request.node.name
         )
         instance = {"dag_id": "d", "run_id": request.node.name, "try_number": try_number, "map_index": -1}
-        if not STARTS_FROM_TRIGGER:
-            return WdlEcsTaskTrigger("work", instance=instance)
-        trigger = WdlEcsTaskTrigger("work")
-        # The triggerer sets the task instance of a trigger that starts there.
+        trigger = WdlEcsTaskTrigger("work", instance=None if STARTS_FROM_TRIGGER else instance)
+        # The triggerer sets the task instance of every trigger that a task waits for.
         trigger._task_instance = SimpleNamespace(task_id="work", **instance)
         return trigger
 
@@ -68,6 +68,18 @@ def running(endpoint) -> list[str]:
         aws_secret_access_key=endpoint.secret_key,
     )
     return ecs.list_tasks(cluster=endpoint.cluster, desiredStatus="RUNNING")["taskArns"]
+
+
+def says(monkeypatch, state: str | None) -> None:
+    """Have Airflow's database say in which state the task instance is."""
+
+    class Comms:
+        async def asend(self, question):
+            assert question.task_ids == ["work"]
+            found = {} if state is None else {"work": state}
+            return TaskStatesResult(task_states={run_id: found for run_id in question.run_ids})
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
 
 
 async def until(condition, seconds: float = 20) -> None:
@@ -126,14 +138,72 @@ async def test_a_triggerer_that_goes_away_leaves_the_ecs_task_and_the_next_takes
     assert arn not in running(endpoint)
 
 
-async def test_a_user_who_clears_the_task_stops_its_ecs_task(begun, airflow_on_embedded_aws):
-    trigger = begun(seconds=60)
+async def kill(trigger: WdlEcsTaskTrigger, endpoint) -> None:
+    """Run a trigger until its ECS task does, and end it as the triggerer does when its row is gone."""
     waiting = asyncio.create_task(event_of(trigger))
-    await until(lambda: running(airflow_on_embedded_aws))
+    await until(lambda: running(endpoint))
     await asyncio.sleep(0.5)
     waiting.cancel("user-action")
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    if HAS_ON_KILL:
+        await trigger.on_kill()
+
+
+@pytest.mark.parametrize("state", [None, "scheduled", "failed", "skipped", "success"])
+async def test_a_user_who_clears_or_marks_the_task_stops_its_ecs_task(
+    begun, airflow_on_embedded_aws, monkeypatch, state
+):
+    says(monkeypatch, state)
+    await kill(begun(seconds=60), airflow_on_embedded_aws)
+    await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
+
+
+async def test_a_trigger_that_another_triggerer_goes_on_with_stops_nothing(begun, airflow_on_embedded_aws, monkeypatch):
+    monkeypatch.setattr("airflow_wdl_ecs.triggers.CLEARED_LIMIT", 1.0)
+    says(monkeypatch, "deferred")
+    trigger = begun(seconds=3)
+    await kill(trigger, airflow_on_embedded_aws)
+    (arn,) = running(airflow_on_embedded_aws)
+    (event,) = await event_of(trigger)
+    assert isinstance(event, TaskSuccessEvent)
+    assert arn not in running(airflow_on_embedded_aws)
+
+
+async def test_a_task_that_was_cleared_and_is_deferred_again_has_its_first_ecs_task_stopped(
+    begun, airflow_on_embedded_aws, monkeypatch
+):
+    says(monkeypatch, "deferred")
+    first = asyncio.create_task(event_of(begun(seconds=60)))
+    await until(lambda: running(airflow_on_embedded_aws))
+    await asyncio.sleep(0.5)
+    (old,) = running(airflow_on_embedded_aws)
+    second = asyncio.create_task(event_of(begun(seconds=60, try_number=2)))
+    first.cancel("user-action")
+    await asyncio.gather(first, return_exceptions=True)
+    await begun(seconds=60).on_kill()
+    # The second try goes on by itself, with a task of its own that the end of the first leaves alone.
+    await until(lambda: old not in running(airflow_on_embedded_aws) and running(airflow_on_embedded_aws))
+    await asyncio.sleep(1)
+    assert len(running(airflow_on_embedded_aws)) == 1
+    says(monkeypatch, "failed")
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    await begun(seconds=60, try_number=2).on_kill()
+    await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
+
+
+async def test_nothing_is_stopped_while_airflow_does_not_answer(begun, airflow_on_embedded_aws, monkeypatch):
+    class Comms:
+        async def asend(self, question):
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr("airflow_wdl_ecs.triggers.ANSWER_LIMIT", 0.2)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
+    trigger = begun(seconds=60)
+    await kill(trigger, airflow_on_embedded_aws)
+    assert len(running(airflow_on_embedded_aws)) == 1
+    says(monkeypatch, "failed")
     await trigger.on_kill()
     await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
 

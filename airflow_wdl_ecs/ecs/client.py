@@ -14,6 +14,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -50,6 +51,18 @@ _CAPACITY = re.compile(
 _OPERATIONS = {name: "".join(word.capitalize() for word in name.split("_")) for name in RATES}
 
 
+@dataclass(frozen=True)
+class StartedTask:
+    """What RunTask has given.
+
+    :param handle: the task. :param earlier: whether another RunTask of the same attempt, which differed from this one
+        (an earlier try's), had started it.
+    """
+
+    handle: TaskHandle
+    earlier: bool = False
+
+
 class EcsClient:
     """The ECS operations of one boto3 client, on one event loop.
 
@@ -74,12 +87,14 @@ class EcsClient:
         *,
         capacity_timeout: float,
         on_wait: Callable[[str], None] = lambda reason: None,
-    ) -> TaskHandle:
-        """Start one task; while there is no capacity for it, ask again.
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> StartedTask:
+        """Start one task, unless it was started before; while there is no capacity for it, ask again.
 
         :param arguments: RunTask's, with a clientToken, so that asking again cannot start a second task.
         :param capacity_timeout: seconds to go on asking.
         :param on_wait: told why, the first time that there is no capacity.
+        :param wanted: whether to ask again at all.
         :raises AwsError: if ECS refuses; its ``code`` is ``CapacityError`` if there was no capacity for that long.
         :raises SettingsError: if a setting is to blame.
         """
@@ -87,27 +102,31 @@ class EcsClient:
         pause, longest = _CAPACITY_PAUSES
         told = False
         while True:
-            handle, reason = await self._run_task_once(arguments)
-            if handle is not None:
-                return handle
-            if self._clock() + pause > deadline:
+            started, reason = await self._run_task_once(arguments)
+            if started is not None:
+                return started
+            if self._clock() + pause > deadline or not wanted():
                 raise AwsError(f"no capacity: {reason}", code="CapacityError", operation="RunTask")
             if not told:
                 on_wait(reason)
                 told = True
             await self._sleep(pause)
+            if not wanted():
+                raise AwsError(f"no capacity: {reason}", code="CapacityError", operation="RunTask")
             pause = min(pause * 1.5, longest)
 
-    async def _run_task_once(self, arguments: Mapping[str, Any]) -> tuple[TaskHandle | None, str]:
+    async def _run_task_once(self, arguments: Mapping[str, Any]) -> tuple[StartedTask | None, str]:
         """The started task, or None and why there is no capacity for it."""
         try:
             response = await self._call("run_task", **arguments)
         except AwsError as error:
+            for arn in _tasks_of_token(error):
+                return StartedTask(TaskHandle(arn, str(arguments["cluster"])), earlier=True), ""
             if _CAPACITY.search(error.message) and error.code not in ("InvalidParameterException",):
                 return None, error.message
             raise
         for task in response.get("tasks", ()):
-            return TaskHandle(arn=task["taskArn"], cluster=str(arguments["cluster"])), ""
+            return StartedTask(TaskHandle(arn=task["taskArn"], cluster=str(arguments["cluster"]))), ""
         failures = response.get("failures") or [{"reason": "no task and no reason"}]
         reasons = "; ".join(
             dict.fromkeys(": ".join(filter(None, (f.get("reason"), f.get("detail")))) for f in failures)
@@ -203,6 +222,14 @@ class EcsClient:
             # Half of the pause is random, so that those who were refused together do not come back together.
             await self._sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _tasks_of_token(error: AwsError) -> list[str]:
+    """The tasks that a RunTask with the same clientToken and other parameters has started (ConflictException)."""
+    if error.code != "ConflictException" or not isinstance(error.__cause__, ClientError):
+        return []
+    response: dict[str, Any] = dict(error.__cause__.response)
+    return [str(arn) for arn in response.get("resourceIds", ())]
 
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, EcsClient]] = WeakKeyDictionary()

@@ -24,13 +24,15 @@ STAGE_OUT = "stage-out"
 
 SCRIPT_VARIABLE = "WDL_STAGE_SCRIPT"
 PREFIX_VARIABLE = "WDL_ATTEMPT"
+TRY_VARIABLE = "WDL_TRY"
 STREAM_PREFIX = "wdl"
 
 _VOLUME = "wdl"
 _BOOT = {
     # The script is read whole before any of it runs: half a script must not stage half of the inputs.
-    "aws": f'script=$(aws s3 cp --only-show-errors "${SCRIPT_VARIABLE}" -) && eval "$script"',
+    "aws": f'began=${{EPOCHREALTIME-}}; script=$(aws s3 cp --only-show-errors "${SCRIPT_VARIABLE}" -) && eval "$script"',
     "s5cmd": (
+        "began=${EPOCHREALTIME-}; "
         'export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"; '
         f'script=$(s5cmd --log error cat --raw "${SCRIPT_VARIABLE}") && eval "$script"'
     ),
@@ -126,9 +128,13 @@ def run_task(
 
 
 def client_token(request: TaskRequest, scope: str | None = None) -> str:
-    """64 characters by which ECS knows that two RunTask are one: the same for the same attempt, and only for it."""
+    """64 characters by which ECS knows that two RunTask are one: the same for the same attempt, and only for it.
+
+    Attempts are numbered over all tries, and the try is no part of it: a host that died before it could record its
+    attempt must not have a second one started by the next try.
+    """
     who = request.identity
-    return _digest(who.dag_id, who.run_id, scope, who.call, who.shard, who.try_number, request.attempt)
+    return _digest(who.dag_id, who.run_id, scope, who.call, who.shard, request.attempt)
 
 
 def started_by(dag_id: str, run_id: str, call: str, scope: str | None = None) -> str:
@@ -138,9 +144,18 @@ def started_by(dag_id: str, run_id: str, call: str, scope: str | None = None) ->
 
 def attempt_prefix(task: Mapping[str, Any]) -> str | None:
     """The S3 prefix of the attempt that an ECS task, as DescribeTasks gives it, was started for; None if not ours."""
+    return _variable(task, PREFIX_VARIABLE)
+
+
+def attempt_try(task: Mapping[str, Any]) -> int:
+    """Airflow's try in which an ECS task was started; 0 if it does not say so."""
+    return int(_variable(task, TRY_VARIABLE) or 0)
+
+
+def _variable(task: Mapping[str, Any], name: str) -> str | None:
     for container in task.get("overrides", {}).get("containerOverrides", ()):
         for variable in container.get("environment", ()):
-            if variable["name"] == PREFIX_VARIABLE:
+            if variable["name"] == name:
                 return str(variable["value"])
     return None
 
@@ -199,6 +214,7 @@ def _script_override(request: TaskRequest, container: str) -> dict[str, Any]:
         "environment": [
             {"name": PREFIX_VARIABLE, "value": request.prefix},
             {"name": SCRIPT_VARIABLE, "value": f"{request.prefix}{container}.sh"},
+            {"name": TRY_VARIABLE, "value": str(request.identity.try_number)},
         ],
     }
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from airflow_wdl_ecs.ecs.client import EcsClient, ecs_client
+from airflow_wdl_ecs.ecs.client import EcsClient, StartedTask, ecs_client
 from airflow_wdl_ecs.ecs.request import TaskDefinition
 from airflow_wdl_ecs.errors import AwsError, SettingsError
 from airflow_wdl_ecs.task import TaskHandle
@@ -33,14 +33,14 @@ def ask(fake: FakeEcs, method: str, *args, time: Time | None = None, **kwargs):
 
 def test_a_task_is_started():
     fake = FakeEcs(run_task=[STARTED])
-    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0) == TaskHandle("arn:1", "c")
+    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0) == StartedTask(TaskHandle("arn:1", "c"))
     assert fake.asked == [("run_task", ARGUMENTS)]
 
 
 def test_throttling_never_fails_a_call():
     fake = FakeEcs(run_task=[*[refusal("ThrottlingException", "Rate exceeded")] * 25, STARTED])
     time = Time()
-    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0, time=time).arn == "arn:1"
+    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0, time=time).handle.arn == "arn:1"
     assert fake.count("run_task") == 26
     assert max(time.slept) <= 25
 
