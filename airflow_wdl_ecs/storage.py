@@ -291,14 +291,15 @@ class RunStore:
                     if not item["Key"].endswith("/"):
                         yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
 
-    def folders(self, uri: str) -> list[str]:
+    def folders(self, uri: str) -> tuple[str, ...]:
         """The names of the folders right below a folder, whatever is in them; no allow rule is asked."""
         bucket, prefix = split_uri(uri)
         with aws_errors("ListObjectsV2", uri):
             pages = self._s3.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=prefix, Delimiter="/", PaginationConfig={"PageSize": 1000}
             )
-            return [item["Prefix"][len(prefix) : -1] for found in pages for item in found.get("CommonPrefixes", ())]
+            found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
+        return tuple(folder[len(prefix) : -1] for folder in found)
 
     def link(self, uri: str, *, seconds: int, filename: str) -> str:
         """An address from which anybody can download an object for so long, under this name; no allow rule is asked."""

@@ -186,8 +186,8 @@ def test_folders_right_below_a_folder(s3):
     store = RunStore(s3, LAYOUT)
     for name in ("calls/b/_/attempts.json", "calls/b/_/0/stdout", "calls/a/0/attempts.json", "calls/loose.json"):
         store.put(LAYOUT.named(name), b"")
-    assert store.folders(LAYOUT.named("calls/")) == ["a", "b"]
-    assert store.folders(LAYOUT.named("tasks/")) == []
+    assert store.folders(LAYOUT.named("calls/")) == ("a", "b")
+    assert store.folders(LAYOUT.named("tasks/")) == ()
 
 
 def test_a_link_downloads_under_a_name_that_cannot_break_out_of_its_header(s3):

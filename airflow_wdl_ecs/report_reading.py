@@ -1,0 +1,246 @@
+"""Reads a run's folder in S3 for a report (see `report`, which decides what is told of it).
+
+A run may have ten thousand shards, so what is read is bounded: one listing for each call, then the ledgers side by
+side, until the caller's patience is over. Ledgers of shards that have succeeded do not change within a call's epoch,
+so a process keeps those; who asks again goes on where the time was over. Neither Airflow nor miniwdl is known here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .aws import side_by_side
+from .errors import InputsError
+from .ledger import Attempt, Ledger
+from .plan import Call, Plan, Shard
+from .report import (
+    CallReport,
+    Instance,
+    RunReport,
+    ShardReport,
+    call_report,
+    failures_of,
+    indices,
+    run_state,
+    shard_report,
+)
+from .storage import Layout, Recent, RunStore, key_safe, shard_key
+
+MOST_SCOPES = 1000
+"""Runs of operators on their own that are told of within one Airflow run."""
+_BATCH = 256
+_succeeded = Recent(20_000)
+
+Instances = Mapping[tuple[str, int], Instance]
+"""What Airflow says of a run's task instances, by task id and map index."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Airflow says of a run.
+
+    :param state: the DAG run's. :param error: what went wrong outside of ECS tasks, if anybody knows.
+    """
+
+    state: str
+    instances: Instances
+    error: str = ""
+
+
+def layout_of(s3: Any, folder: str) -> Layout:
+    """The layout of the run that keeps everything in a folder.
+
+    :raises InputsError: if there is no run in it.
+    """
+    folder = f"{folder.rstrip('/')}/"
+    store = RunStore(s3, Layout(folder, "", ""))
+    about = store.get_json(f"{folder}run.json")
+    if isinstance(about, dict):
+        layout = Layout("", str(about.get("dag_id")), str(about.get("run_id")), about.get("scope"))
+        inside = layout.folder
+        if folder.endswith(inside):
+            return Layout(folder.removesuffix(inside), layout.dag_id, layout.run_id, layout.scope)
+    raise InputsError(f"there is no run in {folder}", hint="a run's folder is <workspace>/runs/<dag>/<run>/")
+
+
+def scopes(store: RunStore) -> list[str]:
+    """The operators on their own that have a run within the Airflow run of a store, `MOST_SCOPES` at most."""
+    names = store.folders(store.layout.named("tasks/"))
+    return [name_of(name) for name in names[:MOST_SCOPES]]
+
+
+def name_of(segment: str) -> str:
+    """The name that `key_safe` has made a segment of."""
+    head, *escaped = segment.encode().split(b"=")
+    found = head + b"".join(bytes.fromhex(text[:2].decode()) + text[2:] for text in escaped if len(text) > 1)
+    return found.decode(errors="replace")
+
+
+def read_about(store: RunStore) -> dict[str, Any] | None:
+    """What ``run.json`` says of the run, or None if it has not begun."""
+    about = store.get_json(store.layout.named("run.json"))
+    return about if isinstance(about, dict) else None
+
+
+def read_report(
+    store: RunStore,
+    told: Told | None = None,
+    *,
+    only: str | None = None,
+    seconds: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> RunReport | None:
+    """The report of a run; None if there is none in the store's folder. It blocks.
+
+    :param told: what Airflow says of it; without, S3 alone is believed.
+    :param only: read the shards of this call alone.
+    :param seconds: how long ledgers may be read; those of shards that have not been read by then are counted in
+        ``CallReport.unread``. None for as long as it takes.
+    :raises AwsError: if something cannot be read.
+    """
+    about = read_about(store)
+    if about is None:
+        return None
+    until = None if seconds is None else clock() + seconds
+    plan = store.plan(str(about["plan"]))
+    outputs = store.get_json(store.layout.named("outputs.json"))
+    inputs = store.inputs(str(about["inputs"]))
+    reader = _Reader(store, plan, told, run_has_outputs=outputs is not None)
+    calls = reader.calls([call for call in plan.calls if only in (None, call.id)], lambda: until and clock() > until)
+    state = run_state(calls, outputs is not None, told.state if told else None)
+    starts = [call.started for call in calls if call.started is not None]
+    ends = [call.ended for call in calls if call.ended is not None]
+    return RunReport(
+        workflow=plan.name,
+        dag_id=store.layout.dag_id,
+        run_id=store.layout.run_id,
+        scope=store.layout.scope,
+        digest=plan.digest,
+        folder=store.layout.folder,
+        state=state,
+        inputs=inputs,
+        outputs=outputs,
+        started=min(starts, default=None),
+        ended=max(ends, default=None) if state in ("succeeded", "failed") else None,
+        calls=calls,
+        failures=failures_of(calls),
+        error=told.error if told else "",
+    )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A shard to be read, the call's epoch, and the task instance that runs it."""
+
+    call: str
+    shard: Shard
+    epoch: str
+    instance: Instance | None
+    begun: bool
+
+
+class _Reader:
+    """Reads the shards of a run's calls."""
+
+    def __init__(self, store: RunStore, plan: Plan, told: Told | None, *, run_has_outputs: bool) -> None:
+        self.store = store
+        self.plan = plan
+        self.told = told
+        self.run_has_outputs = run_has_outputs
+
+    def calls(self, calls: Sequence[Call], impatient: Callable[[], Any]) -> tuple[CallReport, ...]:
+        """The reports of calls, in their order."""
+        begun = set(self.store.folders(self.store.layout.named("calls/")))
+        present = [call.id for call in calls if key_safe(call.id) in begun]
+        epochs = dict(zip(present, side_by_side(self.store.epoch, present), strict=True))
+        listed = dict(zip(present, side_by_side(self._listed, present), strict=True))
+        divisions = self._divisions(calls)
+        wanted = [
+            shard
+            for call in calls
+            for shard in self._wanted(call, listed.get(call.id, set()), epochs.get(call.id, ""), divisions)
+        ]
+        found: dict[str, list[ShardReport]] = {call.id: [] for call in calls}
+        read = 0
+        while read < len(wanted) and not (read and impatient()):
+            for report in side_by_side(self._read, wanted[read : read + _BATCH]):
+                found[report.call].append(report)
+            read += _BATCH
+        unread = Counter(shard.call for shard in wanted[read:])
+        return tuple(
+            call_report(
+                call.id,
+                call.name,
+                self.plan.tasks[call.task].name,
+                found[call.id],
+                command=self.plan.tasks[call.task].command,
+                unread=unread[call.id],
+                scattered=bool(self.plan.scatters(call.section)),
+            )
+            for call in calls
+        )
+
+    def _listed(self, call: str) -> set[Shard]:
+        return set(_shards(self.store.folders(self.store.layout.call(call))))
+
+    def _divisions(self, calls: Sequence[Call]) -> dict[str, dict[str, int]]:
+        """How the outermost scatters around these calls are divided, as far as that is known."""
+        sections = sorted({scatters[0].id for call in calls if (scatters := self.plan.scatters(call.section))})
+        divisions = zip(sections, side_by_side(self.store.read_division, sections), strict=True)
+        return {section: division for section, division in divisions if division is not None}
+
+    def _wanted(
+        self, call: Call, listed: set[Shard], epoch: str, divisions: Mapping[str, Mapping[str, int]]
+    ) -> list[_Wanted]:
+        """The shards of a call that there are: those that have begun, and those that are known to come."""
+        scatters = self.plan.scatters(call.section)
+        shards = set(listed)
+        division = divisions.get(scatters[0].id) if scatters else None
+        if not scatters:
+            shards.add(())
+        elif len(scatters) == 1 and division:
+            shards.update((index,) for index in range(division["shards"]))
+        chunk = division["chunk"] if division else 1
+        return [
+            _Wanted(call.id, shard, epoch, self._instance(call.id, shard, chunk), shard in listed)
+            for shard in sorted(shards)
+        ]
+
+    def _instance(self, call: str, shard: Shard, chunk: int) -> Instance | None:
+        if self.told is None:
+            return None
+        scope = self.store.layout.scope
+        if scope is not None:
+            task, bracket, index = scope.removesuffix("]").rpartition("[")
+            return self.told.instances.get((task, int(index)) if bracket else (scope, -1))
+        found = self.told.instances.get((call, shard[0] // chunk if shard else -1))
+        # An instance that is not mapped yet stands for all that will be.
+        return found or self.told.instances.get((call, -1))
+
+    def _read(self, wanted: _Wanted) -> ShardReport:
+        layout = self.store.layout
+        key = (layout.shard(wanted.call, wanted.shard), wanted.epoch)
+        attempts: list[Attempt] = _succeeded.get(key) or (
+            Ledger(self.store, wanted.call, wanted.shard).attempts() if wanted.begun else []
+        )
+        if attempts and attempts[-1].kind == "succeeded" and not attempts[-1].superseded:
+            _succeeded.put(key, attempts)
+        return shard_report(
+            wanted.call,
+            shard_key(wanted.shard),
+            attempts,
+            wanted.instance,
+            run_has_outputs=self.run_has_outputs,
+        )
+
+
+def _shards(names: Iterable[str]) -> Iterable[Shard]:
+    for name in names:
+        try:
+            yield indices(name)
+        except ValueError:
+            continue

@@ -1,0 +1,168 @@
+"""What is told of a run, decided from its ledgers and from Airflow's states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_wdl_ecs.ledger import Attempt, Times
+from airflow_wdl_ecs.report import (
+    Instance,
+    attempt_report,
+    call_report,
+    indices,
+    may_download,
+    overall,
+    phases,
+    shard_report,
+    shard_state,
+)
+
+from .fabricated_run import T0, attempt
+
+SUCCEEDED, FAILED, PENDING = attempt(), attempt(kind="command_failed"), attempt(kind=None)
+CLEARED = replace(SUCCEEDED, superseded=True)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "airflow", "has_outputs", "state"),
+    [
+        # S3 alone.
+        ([], None, False, "not_started"),
+        ([], None, True, "skipped"),
+        ([SUCCEEDED], None, False, "succeeded"),
+        ([FAILED, SUCCEEDED], None, False, "succeeded"),
+        ([FAILED], None, False, "failed"),
+        ([FAILED, PENDING], None, False, "running"),
+        ([CLEARED], None, False, "not_started"),
+        # With what Airflow says.
+        ([], "", False, "not_started"),
+        ([], "scheduled", False, "waiting"),
+        ([], "deferred", False, "running"),
+        ([], "failed", False, "failed"),
+        ([], "skipped", False, "skipped"),
+        ([], "upstream_failed", False, "not_started"),
+        ([], "success", False, "skipped"),
+        ([FAILED], "up_for_retry", False, "waiting"),
+        ([FAILED], "deferred", False, "running"),
+        ([FAILED], "failed", False, "failed"),
+        ([FAILED], "success", False, "succeeded"),
+        ([PENDING], "failed", False, "failed"),
+        ([PENDING], "deferred", False, "running"),
+        ([SUCCEEDED], "deferred", False, "succeeded"),
+        ([SUCCEEDED], "failed", False, "succeeded"),
+        ([CLEARED], "queued", False, "waiting"),
+        ([CLEARED], "deferred", False, "running"),
+    ],
+)
+def test_states_of_shards(attempts: list[Attempt], airflow: str | None, has_outputs: bool, state: str) -> None:
+    instance = None if airflow is None else Instance("work", -1, airflow, 1)
+    assert shard_state(attempts, instance, run_has_outputs=has_outputs) == state
+
+
+@pytest.mark.parametrize(
+    ("counts", "state"),
+    [
+        ({}, "not_started"),
+        ({"succeeded": 3, "failed": 1, "running": 1}, "failed"),
+        ({"succeeded": 3, "not_started": 1}, "running"),
+        ({"succeeded": 3, "skipped": 1}, "succeeded"),
+        ({"waiting": 1, "not_started": 3}, "waiting"),
+        ({"skipped": 2}, "skipped"),
+    ],
+)
+def test_the_state_of_many(counts: dict, state: str) -> None:
+    assert overall(counts) == state
+
+
+def test_the_phases_of_an_attempt_that_ended() -> None:
+    found = {phase.name: (phase.started - T0, phase.ended - T0) for phase in phases(SUCCEEDED)}
+    assert found == {
+        "queue": (0, 5),
+        "wait": (5, 15),
+        "pull": (15, 20),
+        "stage_in": (20, 30),
+        "command": (30, 50),
+        "stage_out": (50, 60),
+    }
+
+
+def test_airflows_scheduling_is_queueing_of_the_same_try_alone() -> None:
+    early = Instance("work", -1, "success", 1, scheduled=T0 - 30)
+    assert phases(SUCCEEDED, early)[0].started == T0 - 30
+    assert phases(SUCCEEDED, replace(early, try_number=2))[0].started == T0
+
+
+def test_a_running_attempt_is_in_its_last_phase() -> None:
+    found = [(phase.name, phase.started - T0, phase.ended and phase.ended - T0) for phase in phases(PENDING)]
+    assert found == [("queue", 0, 5), ("wait", 5, 6), ("running", 6, None)]
+
+
+def test_what_is_not_known_is_left_out_and_clocks_may_differ() -> None:
+    old = replace(SUCCEEDED, times=Times())
+    assert phases(old) == ()
+    assert attempt_report(old).ended is None
+    backwards = replace(SUCCEEDED, times=replace(SUCCEEDED.times, stage_in_ended=T0))
+    (stage_in,) = [phase for phase in phases(backwards) if phase.name == "stage_in"]
+    assert stage_in.ended == stage_in.started
+
+
+def test_only_the_first_attempt_of_a_try_waits_for_airflow() -> None:
+    again = attempt(1, at=T0 + 100)
+    instance = Instance("work", -1, "success", 1, scheduled=T0 - 30)
+    report = shard_report("work", "_", [FAILED, again], instance, run_has_outputs=False)
+    assert [made.phases[0].started for made in report.attempts] == [T0 - 30, T0 + 100]
+
+
+def test_reasons_are_of_failures() -> None:
+    def reason(attempts: list[Attempt], airflow: str) -> str:
+        return shard_report("w", "_", attempts, Instance("w", -1, airflow, 1), run_has_outputs=False).reason
+
+    assert reason([FAILED], "failed") == "the command failed with exit code 1"
+    assert reason([FAILED], "deferred") == ""
+    assert "before an ECS task was started" in reason([], "failed")
+    assert "Airflow has it as failed" in reason([PENDING], "failed")
+
+
+def test_a_call_has_its_failures_first_and_the_median_of_its_times() -> None:
+    shards = [
+        shard_report("work", key, [made], None, run_has_outputs=False)
+        for key, made in (("10", SUCCEEDED), ("2", SUCCEEDED), ("3", PENDING), ("11", FAILED))
+    ]
+    call = call_report("work", "work", "work", shards, scattered=True)
+    assert [shard.key for shard in call.shards] == ["11", "3", "2", "10"]
+    assert call.counts == {"failed": 1, "running": 1, "succeeded": 2}
+    assert call.state == "failed"
+    assert (call.seconds["command"], call.seconds["queue"], call.attempts) == (20, 5, 4)
+    assert (call.started, call.ended) == (T0, None)
+
+
+def test_shards_as_words() -> None:
+    assert (indices("_"), indices("0.3")) == ((), (0, 3))
+
+
+FOLDER = "s3://b/ws/runs/d/r/"
+
+
+@pytest.mark.parametrize(
+    ("uri", "allowed"),
+    [
+        (f"{FOLDER}calls/work/_/0/work/out.bam", True),
+        ("s3://in/reads.fq", True),
+        ("s3://refs/hg38/chr1.fa", True),
+        (f"{FOLDER}calls/", False),
+        (f"{FOLDER}../other/x", False),
+        ("s3://refs/hg38/../secret", False),
+        ("s3://b/ws/runs/d/r2/x", False),
+        ("s3://b/ws/runs/d/r", False),
+        ("s3://in/reads.fq.bak", False),
+        ("s3://refs/hg38", False),
+        ("s3://refs/hg38b/x", False),
+        ("https://refs/hg38/x", False),
+        ("file:///etc/passwd", False),
+        ("", False),
+    ],
+)
+def test_which_files_belong_to_a_run(uri: str, allowed: bool) -> None:
+    assert may_download(uri, FOLDER, ["s3://in/reads.fq", "s3://refs/hg38/"]) == allowed
