@@ -126,6 +126,8 @@ class TaskResult:
     :param globs: pattern -> the paths that bash expanded it to, in bash's order.
     :param stdout_size: bytes of ``<prefix>stdout``. :param stderr_size: bytes of ``<prefix>stderr``.
     :param problems: what could not be kept (a link out of the attempt's folder, an unreadable file), one line each.
+    :param times: when the stages and the command started and ended, by the container's clock: ``command_started`` and
+        the like -> seconds since the epoch. What could not be measured is not in it.
     """
 
     exit_code: int
@@ -135,6 +137,7 @@ class TaskResult:
     stdout_size: int = 0
     stderr_size: int = 0
     problems: tuple[str, ...] = ()
+    times: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def from_json(data: bytes) -> TaskResult:

@@ -34,11 +34,23 @@ fetch_file() { aws s3 cp --only-show-errors "$1" "$2"; }
 fetch_folder() { aws s3 cp --only-show-errors --recursive "$1" "$2/"; }
 put_file() { aws s3 cp --only-show-errors "$1" "$2"; }
 put_folder() { aws s3 cp --only-show-errors --recursive "$1/" "$2"; }
+# How many objects, and how many bytes, are below a prefix.
+stored() {
+  REPLY=$(aws s3 ls --recursive --summarize "$1" | tail -n 2 | tr -dc '0-9\\n' | tr '\\n' ' ')
+}
 """,
     # A backslash before a wildcard is no escape for s5cmd, so names are given raw wherever they are one file's.
     "s5cmd": """\
 export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"
 fetch_file() { s5cmd --log error cp --raw "$1" "$2"; }
+fetch_list() {
+  local lines code=0
+  s5cmd --log error run "$1" || code=$?
+  # If there is a second time, only what is not there in its full size is fetched.
+  lines=$'\\n'$(<"$1")
+  printf '%s\\n' "${lines//$'\\n'cp --raw/$'\\n'cp --no-clobber --if-size-differ --raw}" >"$1"
+  return "$code"
+}
 fetch_folder() {
   local said
   # An empty folder has no object, and that is an error to s5cmd.
@@ -46,6 +58,12 @@ fetch_folder() {
 }
 put_file() { s5cmd --log error cp --raw "$1" "$2"; }
 put_folder() { s5cmd --log error cp "$1/" "$2"; }
+# How many objects, and how many bytes, are below a prefix.
+stored() {
+  local bytes objects _
+  read -r bytes _ _ objects _ < <(s5cmd du "$1*")
+  REPLY="${objects:-0} ${bytes:-0}"
+}
 """,
 }
 
@@ -53,7 +71,7 @@ _GUARD = """\
 # What went wrong is kept beside the attempt, since a container's log may be out of reach.
 stage 2>&1 | tee "$folder/{name}.log" >&2
 code=${{PIPESTATUS[0]}}
-if (( code != 0 )); then put_file "$folder/{name}.log" "${{prefix}}{name}.log"; fi
+if (( code != 0 )); then again put_file "$folder/{name}.log" "${{prefix}}{name}.log"; fi
 exit "$code"
 """
 
@@ -61,36 +79,41 @@ _RUN = """\
 # Runs the command of {who}, attempt {attempt}. The image is the user's: only bash and its builtins are used here.
 folder={folder}
 cd "$folder/work" || exit 126
-{environment}\
-if type -P tee >/dev/null; then
-  # tee outlives a stop, so that the last words of the command are kept.
-  exec 3> >(trap '' TERM INT; exec tee "$folder/stderr" >&2)
-  tee=$!
-else
-  exec 3>"$folder/stderr"
-  tee=
-fi
+{clock}{tell}\
+: >"$folder/stdout"
+: >"$folder/stderr"
+exec 6<> <(:) 7<"$folder/stdout" 8<"$folder/stderr"
+tell &
+teller=$!
+exec 7<&- 8<&-
+set -- "$BASH"
+mark command_started
 # With job control the command gets a process group of its own, and a stop reaches all of it.
 set -m
-bash "$folder/command.sh" >"$folder/stdout" 2>&3 3>&- </dev/null &
+{{
+{environment}\
+  exec "$1" {folder}/command.sh
+}} >"$folder/stdout" 2>"$folder/stderr" 6>&- </dev/null &
 command=$!
 set +m
-exec 3>&-
 trap 'kill -TERM -- "-$command" 2>/dev/null' TERM INT
 wait "$command"
 code=$?
 while kill -0 "$command" 2>/dev/null; do wait "$command"; code=$?; done
+mark command_ended
 kill -KILL -- "-$command" 2>/dev/null
+printf '%s\\n' "$code" >"$folder/exit_code"
+echo end >&6
 for (( tries = 0; tries < 100; tries++ )); do
-  [[ -n $tee ]] && kill -0 "$tee" 2>/dev/null || break
+  kill -0 "$teller" 2>/dev/null || break
   read -r -t 0.05 <> <(:)
 done
-printf '%s\\n' "$code" >"$folder/exit_code"
 exit "$code"
 """
 
 _STAGE_OUT = """\
 stage() {{
+  mark stage_out_started "${{began-}}"
   upload=$folder/upload
   exit_code=-1
   if [[ -s $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi
@@ -100,9 +123,10 @@ stage() {{
     sift || return
   fi
   link_tree || return
-  put_folder "$upload" "$prefix" || return
+  measure || return
+  again keep || return
   write_result || return
-  put_file "$folder/result.json" "${{prefix}}result.json"
+  again put_file "$folder/result.json" "${{prefix}}result.json"
 }}
 """
 
@@ -110,13 +134,16 @@ stage() {{
 def run_script(request: TaskRequest) -> str:
     """``run.sh``: runs ``command.sh`` in the work directory, with its environment, and leaves ``exit_code``.
 
-    stdout goes to a file; stderr goes to a file and, where the image has ``tee``, to the container's log.
+    stdout and stderr go to files, and from there to the container's log: stderr whole, of stdout the beginning.
+    When the command started and ended is noted in ``times``. The environment is the command's alone.
     """
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.environment.items())
+    exports = "".join(f"  export {name}={shlex.quote(value)}\n" for name, value in request.environment.items())
     return _RUN.format(
         who=_one_line(str(request.identity)),
         attempt=request.attempt,
         folder=shlex.quote(request.folder),
+        clock=_bash("clock"),
+        tell=_bash("tell"),
         environment=exports,
     )
 
@@ -124,7 +151,8 @@ def run_script(request: TaskRequest) -> str:
 def stage_in_script(request: TaskRequest, tool: str) -> str:
     """The script of ``stage-in``.
 
-    Both tools check the length of what they download; that everything has arrived is checked besides.
+    Both tools compare the length of what they download with what S3 announces; what has failed is tried again, and
+    that everything has arrived is checked besides.
 
     :param tool: ``aws`` or ``s5cmd``.
     :raises EvaluationError: for a directory whose name s5cmd would take for a pattern.
@@ -138,6 +166,7 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
         *(f"mkdir -p -- {_words(chunk)} || return" for chunk in _chunks(folders)),
         f'printf %s {shlex.quote(request.command)} >"$folder/command.sh" || return',
         f'printf %s {shlex.quote(run_script(request))} >"$folder/run.sh" || return',
+        'mark stage_in_started "${began-}"',
     ]
     fetches = _fetches_s5cmd(request.inputs) if tool == "s5cmd" else _fetches_aws(request.inputs)
     body += [*fetches, "finish || return"]
@@ -145,6 +174,7 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
         body.append(f"for path in {_words(chunk)}; do")
         body.append('  if [[ ! -e $path ]]; then echo "$path did not arrive" >&2; return 1; fi')
         body.append("done")
+    body.append("mark stage_in_ended")
     script = _head(request) + _TOOLS[tool] + _bash("together") + "stage() {\n" + "\n".join(body) + "\n}\n"
     # The log is in the attempt's folder, which must be there before the stage writes to it.
     return script + '(umask 000; mkdir -p -- "$folder") || exit\n' + _GUARD.format(name="stage-in")
@@ -152,6 +182,8 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
 
 def stage_out_script(request: TaskRequest, tool: str, policy: Policy) -> str:
     """The script of ``stage-out``; after a failure of the command it keeps only stdout and stderr.
+
+    It compares what S3 has of the outputs with what was to be kept, and tries again while the files are still there.
 
     :param tool: ``aws`` or ``s5cmd``.
     """
@@ -231,7 +263,7 @@ def _wanted(outputs: OutputRequest, work: str) -> Iterable[str]:
 def _fetches_aws(inputs: Sequence[StageIn]) -> Iterable[str]:
     for item in inputs:
         function = "fetch_folder" if item.directory else "fetch_file"
-        yield f"together {function} {shlex.quote(item.uri)} {shlex.quote(item.path)}"
+        yield f"together again {function} {shlex.quote(item.uri)} {shlex.quote(item.path)}"
 
 
 def _fetches_s5cmd(inputs: Sequence[StageIn]) -> Iterable[str]:
@@ -245,13 +277,14 @@ def _fetches_s5cmd(inputs: Sequence[StageIn]) -> Iterable[str]:
                     f"the directory {item.uri} has a wildcard in its name, which s5cmd cannot fetch",
                     hint="rename it, or use staging_tool = aws",
                 )
-            yield f"together fetch_folder {words}"
+            yield f"together again fetch_folder {words}"
         elif "\n" in words or "\r" in words:
-            yield f"together fetch_file {words}"
+            yield f"together again fetch_file {words}"
         else:
             lines.append(f"cp --raw {words}")
     if lines:
-        yield "\n".join(["s5cmd --log error run <<'END_OF_FILES' || return", *lines, "END_OF_FILES"])
+        yield "\n".join(["cat >\"$folder/fetch\" <<'END_OF_FILES' || return", *lines, "END_OF_FILES"])
+        yield 'again fetch_list "$folder/fetch" || return'
 
 
 @cache
@@ -261,7 +294,8 @@ def _bash(name: str) -> str:
 
 
 def _head(request: TaskRequest) -> str:
-    return _HEAD.format(folder=shlex.quote(request.folder), prefix=shlex.quote(request.prefix))
+    head = _HEAD.format(folder=shlex.quote(request.folder), prefix=shlex.quote(request.prefix))
+    return head + _bash("clock") + _bash("again")
 
 
 def _words(texts: Iterable[str]) -> str:

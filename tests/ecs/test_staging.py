@@ -41,11 +41,21 @@ FAKE_AWS = """\
 import pathlib, sys
 import boto3
 arguments = [a for a in sys.argv[1:] if a != "--only-show-errors"]
-assert arguments[:2] == ["s3", "cp"], arguments
+assert arguments[:2] in (["s3", "cp"], ["s3", "ls"]), arguments
 recursive = "--recursive" in arguments
-source, target = [a for a in arguments[2:] if a != "--recursive"]
+*source, target = [a for a in arguments[2:] if a not in ("--recursive", "--summarize")]
+source = "".join(source)
 s3 = boto3.client("s3")
 split = lambda uri: uri[5:].partition("/")[::2]
+if arguments[1] == "ls":
+    bucket, prefix = split(target)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    found = [item for page in pages for item in page.get("Contents", ())]
+    for item in found:
+        print("2026-01-01 00:00:00", item["Size"], item["Key"])
+    print("\\nTotal Objects:", len(found))
+    print("   Total Size:", sum(item["Size"] for item in found))
+    sys.exit()
 if target == "-":
     bucket, key = split(source)
     sys.stdout.buffer.write(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -160,7 +170,55 @@ def test_the_command_runs_in_its_work_directory_with_its_environment(tmp_path):
     assert made.said("exit_code") == "3\n"
     assert made.said("stdout") == f"{made.folder}/work\n{value}\n"
     assert made.said("stderr") == "oops\n"
-    assert (done.stdout, done.stderr) == ("", "oops\n")
+    # The container's log has both.
+    assert (done.stdout, done.stderr) == (made.said("stdout"), "oops\n")
+
+
+def test_the_environment_of_the_command_is_not_that_of_its_wrapper(tmp_path):
+    hostile = {"folder": "/nowhere", "command": "1", "PATH": "/nowhere", "REPLY": "", "IFS": "x", "stdout_left": "a[0]"}
+    made = attempt(tmp_path, "echo $folder; echo oops >&2; exit 5", environment=hostile)
+    assert made.run().returncode == 5
+    assert (made.said("stdout"), made.said("stderr"), made.said("exit_code")) == ("/nowhere\n", "oops\n", "5\n")
+
+
+def test_when_the_command_started_and_ended_is_noted(tmp_path):
+    made = attempt(tmp_path, "sleep 0.3")
+    began = time.time()
+    made.run()
+    noted = dict(line.split() for line in made.said("times").splitlines())
+    started, ended = float(noted["command_started"]), float(noted["command_ended"])
+    assert began <= started + 0.01
+    assert started + 0.3 <= ended + 0.01
+    assert ended <= time.time() + 0.01
+
+
+def test_the_log_has_what_the_command_says_while_it_says_it(tmp_path):
+    made = attempt(tmp_path, "echo first; echo second >&2; printf third; sleep 30")
+    process = subprocess.Popen(
+        ["/bin/bash", str(made.folder / "run.sh")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "first\n"
+    assert process.stderr.readline() == "second\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20)[0] == "third\n"
+    assert process.returncode == 143
+
+
+def test_the_log_has_all_of_stderr_and_the_beginning_of_stdout(tmp_path):
+    made = attempt(
+        tmp_path, "head -c 600000 /dev/zero | tr '\\0' x; for i in {1..9999}; do echo line $i; done | tee /dev/stderr"
+    )
+    done = made.run()
+    words = "".join(f"line {number}\n" for number in range(1, 10000))
+    assert made.said("stdout") == "x" * 600000 + words
+    assert (made.said("stderr"), done.stderr) == (words, words)
+    assert done.stdout.startswith("xxx")
+    assert 262144 <= len(done.stdout) < 280000
+    assert done.stdout.endswith("\n(stdout goes on in its file in S3)\n")
 
 
 def test_an_image_with_nothing_but_bash_is_enough(tmp_path):
@@ -283,6 +341,69 @@ def test_inputs_arrive_under_odd_names(stage):
         assert Path(item.path).read_bytes() == name.encode()
     assert Path(inputs[-1].path).read_bytes() == b""
     assert (folder / "work").stat().st_mode & 0o777 == 0o777
+
+
+@pytest.mark.local
+def test_the_result_says_when_things_happened(stage):
+    began = time.time()
+    # What the command writes there itself is data, and nothing else.
+    times = stage.all(
+        stage.request('sleep 0.2; echo \'x 1,"y":2\' >>../times; echo "command_ended $(date)" >>../times')
+    ).times
+    names = ["stage_in_started", "stage_in_ended", "command_started", "command_ended", "stage_out_started"]
+    moments = [began, *(times[name] for name in [*names, "stage_out_ended"]), time.time()]
+    assert moments == sorted(moments)
+    assert times["command_ended"] - times["command_started"] >= 0.2
+    assert set(times) == {*names, "stage_out_ended"}
+
+
+@pytest.mark.local
+def test_what_fails_at_first_is_fetched_and_kept_all_the_same(stage):
+    """The tool fails, or does half of its work, the first time that it is called in each stage."""
+    tool = shutil.which(stage.tool, path=stage.environment["PATH"])
+    broken = stage.root / "broken"
+    broken.mkdir()
+    (broken / stage.tool).write_text(
+        "#!/bin/bash\n"
+        'if [[ $* == *" run "* || $* == *"/in/"* || $* == *attempt/upload* ]] && mkdir "$BROKEN.$1.$2" 2>/dev/null\n'
+        f'then {tool} "$@"; echo "Connection was closed" >&2; exit 1; fi\nexec {tool} "$@"\n'
+    )
+    (broken / stage.tool).chmod(0o755)
+    uri = stage.put(f"in/{stage.root.name}/x", b"input")
+    request = stage.request(
+        "cat ../inputs/x >y", inputs=(StageIn(uri, f"{stage.root}/attempt/inputs/x"),), outputs=OutputRequest(("y",))
+    )
+    stage.environment |= {"PATH": f"{broken}:{stage.environment['PATH']}", "BROKEN": str(broken / "once")}
+    done = stage.script(stage_in_script(request, stage.tool))
+    assert done.returncode == 0, done.stderr
+    assert "Connection was closed\ntrying again\n" in done.stderr
+    subprocess.run(["bash", f"{request.folder}/run.sh"], env=stage.environment, timeout=60, check=False)
+    shutil.rmtree(next(broken.glob("once.*")))
+    done = stage.script(stage_out_script(request, stage.tool, ZERO))
+    assert done.returncode == 0, done.stderr
+    assert "Connection was closed\ntrying again\n" in done.stderr
+    assert stage.kept() == {"y": b"input"}
+
+
+@pytest.mark.local
+def test_an_upload_that_is_not_whole_is_done_again_and_then_fails(stage):
+    tool = shutil.which(stage.tool, path=stage.environment["PATH"])
+    broken = stage.root / "broken"
+    broken.mkdir()
+    folder = stage.root / "attempt"
+    request = stage.request("printf 12345 >y", outputs=OutputRequest(("y",)))
+    assert stage.script(stage_in_script(request, stage.tool)).returncode == 0
+    subprocess.run(["bash", f"{folder}/run.sh"], env=stage.environment, timeout=60, check=False)
+    # S3 already has an object of that name that is too short, and the upload never replaces it.
+    (broken / stage.tool).write_text(f'#!/bin/bash\n[[ $* == *attempt/upload* ]] || exec {tool} "$@"\n')
+    (broken / stage.tool).chmod(0o755)
+    stage.put(f"{stage.prefix}work/y", b"123")
+    stage.environment |= {"PATH": f"{broken}:{stage.environment['PATH']}"}
+    done = stage.script(stage_out_script(request, stage.tool, ZERO))
+    assert done.returncode != 0
+    assert done.stderr.count("of 1 files with 5 bytes, S3 has 1 with 3 bytes") == 3
+    with pytest.raises(stage.s3.exceptions.NoSuchKey):
+        stage.get("result.json")
 
 
 @pytest.mark.local

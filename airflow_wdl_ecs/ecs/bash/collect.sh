@@ -172,17 +172,52 @@ size_of() {
   if [[ -e $1 ]]; then REPLY=$(stat -L -c %s -- "$1"); fi
 }
 
-write_result() {
-  local from index sizes=() paths=() manifest=() file out=
+# The size of each of `files`, and of all together.
+measure() {
+  local from file paths=() some=()
+  sizes=() total=0
   for file in "${files[@]}"; do paths+=("$work/$file"); done
   for (( from = 0; from < ${#paths[@]}; from += 500 )); do
-    mapfile -t sizes < <(stat -L -c %s -- "${paths[@]:from:500}")
-    for index in "${!sizes[@]}"; do
-      json "${files[from + index]}"
-      manifest+=("{\"path\":$REPLY,\"size\":${sizes[index]}}")
-    done
+    mapfile -t some < <(stat -L -c %s -- "${paths[@]:from:500}")
+    sizes+=("${some[@]}")
   done
-  (( ${#manifest[@]} == ${#files[@]} )) || return
+  (( ${#sizes[@]} == ${#files[@]} )) || return
+  for file in "${sizes[@]}"; do total=$(( total + file )); done
+}
+
+# Upload what is kept, and see that S3 has as much of it.
+keep() {
+  local objects bytes
+  put_folder "$upload" "$prefix" || return
+  (( ${#files[@]} > 0 )) || return 0
+  stored "${prefix}work/"
+  read -r objects bytes <<<"$REPLY"
+  if (( ${objects:-0} < ${#files[@]} || ${bytes:-0} < total )); then
+    echo "of ${#files[@]} files with $total bytes, S3 has ${objects:-0} with ${bytes:-0} bytes" >&2
+    return 1
+  fi
+}
+
+# When things happened, as JSON in REPLY. The command could write what it likes into the file: only numbers are taken.
+times_json() {
+  local name moment out=
+  mark stage_out_ended
+  if [[ -f $folder/times ]]; then
+    while IFS=' ' read -r name moment; do
+      if [[ $name =~ ^[a-z_]{1,20}$ && $moment =~ ^[1-9][0-9]{8,11}(\.[0-9]{1,9})?$ ]]; then
+        out+="${out:+,}\"$name\":$moment"
+      fi
+    done <"$folder/times"
+  fi
+  REPLY="{$out}"
+}
+
+write_result() {
+  local index manifest=() out=
+  for index in "${!files[@]}"; do
+    json "${files[index]}"
+    manifest+=("{\"path\":$REPLY,\"size\":${sizes[index]}}")
+  done
   local IFS=,
   out="{\"exit_code\":$exit_code,\"files\":[${manifest[*]}],"
   json_array "${directories[@]}"
@@ -191,6 +226,8 @@ write_result() {
   out+="\"stdout_size\":$REPLY,"
   size_of "$folder/stderr"
   out+="\"stderr_size\":$REPLY,"
+  times_json
+  out+="\"times\":$REPLY,"
   json_array "${problems[@]}"
   printf '%s' "$out\"problems\":$REPLY}" >"$folder/result.json"
 }
