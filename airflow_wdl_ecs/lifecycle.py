@@ -37,10 +37,12 @@ class CallOutcome:
 
     :param outputs: of each shard that succeeded; None for one whose guard was false.
     :param failures: of each shard that failed.
+    :param inputs: of each shard that was to run.
     """
 
     outputs: dict[Shard, Outputs | None] = field(default_factory=dict)
     failures: dict[Shard, WdlEcsError] = field(default_factory=dict)
+    inputs: dict[Shard, Mapping[str, Any]] = field(default_factory=dict)
 
 
 async def run_call(
@@ -74,7 +76,8 @@ async def run_call(
     for shard in (shard for shard, bound in inputs.items() if bound is None):
         _story(log, shard).info("skipped: a condition around the call is false")
         outcome.outputs[shard] = None
-    bound = {shard: given for shard, given in inputs.items() if given is not None}
+    bound = outcome.inputs
+    bound.update((shard, given) for shard, given in inputs.items() if given is not None)
     successes = await _settle(
         outcome, list(bound), call, lambda shard: in_thread(Ledger(run.store, call, shard).success)
     )
