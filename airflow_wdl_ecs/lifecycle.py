@@ -26,7 +26,6 @@ from .shard import Audience, HostedCall, Log, ShardRun, Starting, starting
 from .storage import shard_key
 from .task import Outputs, TaskHandle
 
-
 START_LIMIT = 10.0
 """Seconds for which stopping a call waits for tasks of it that are just being started."""
 
@@ -112,17 +111,14 @@ async def stop_call(
 
     await _stop_starting([start for start in starting(ecs) if meant(start.prefix)], reason)
     attempts = await _last_attempts(run, call, prefixes)
-    stopping = {
-        last.handle
-        for last in attempts
-        if last.kind is None and last.arn and last.try_number <= (last_try or sys.maxsize)
-    }
+    latest = last_try or sys.maxsize
+    stopping = {last.handle for last in attempts if last.kind is None and last.arn and last.try_number <= latest}
     # A task that has just started may be in no ledger yet, and one that is in a ledger may not be listed yet.
     arns = await ecs.list_tasks(cluster, started_by(run.dag_id, run.run_id, call, run.scope))
     for at in range(0, len(arns), DESCRIBE_AT_ONCE):
         tasks = await ecs.describe_tasks(cluster, arns[at : at + DESCRIBE_AT_ONCE])
         for arn, task in tasks.items():
-            if task and meant(attempt_prefix(task)) and attempt_try(task) <= (last_try or sys.maxsize):
+            if task and meant(attempt_prefix(task)) and attempt_try(task) <= latest:
                 stopping.add(TaskHandle(arn, cluster))
     await asyncio.gather(*(ecs.stop_task(handle, reason) for handle in stopping))
 

@@ -1,0 +1,181 @@
+"""What an Airflow user does to a run, and what becomes of its ECS tasks: stopped where it was meant, and only there.
+
+Against real Airflow processes and the embedded ECS. The commands wait for a file of their own, so that nothing ends
+before a test says so.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from .embedded_airflow import SOON, EmbeddedAirflow, WorkflowRun, until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+WDL = """
+version 1.1
+task work {
+  input { String name  String marks }
+  command <<<
+    echo begun >> '~{marks}/~{name}'
+    until [ -e '~{marks}/~{name}.go' ]; do sleep 0.1; done
+    [ ! -e '~{marks}/~{name}.bad' ] || exit 3
+    echo '~{name}'
+  >>>
+  output { String out = read_string(stdout()) }
+}
+workflow w {
+  input { Array[String] names = ["a", "b"]  String marks }
+  scatter (name in names) { call work { input: name, marks } }
+  output { Array[String] out = work.out }
+}
+"""
+HOSTS = {
+    "triggerer": "",
+    "worker then triggerer": 'call_args={"work": {"max_active_tis_per_dag": 8}}',
+    "worker": 'call_args={"work": {"deferrable": False}}',
+}
+"""Who hosts a call, and the arguments of ``wdl_dag`` that have it so."""
+
+
+def begun(airflow: EmbeddedAirflow, arguments: str = "") -> WorkflowRun:
+    """A run whose two shards have begun."""
+    run = airflow.run(WDL, arguments)
+    until(lambda: run.started("a", "b"), what=run.instances)
+    # Their commands may begin before the task instance of a host on a worker is deferred.
+    until(lambda: all(run.instance("work", i)[0] in ("deferred", "running") for i in (0, 1)), what=run.instances)
+    return run
+
+
+def stopped(run: WorkflowRun, *shards: str) -> None:
+    """Wait until the tasks of these shards, and no others, are being stopped."""
+    until(lambda: not set(shards) & set(run.running()), SOON, run.tasks)
+
+
+def outputs(run: WorkflowRun) -> object:
+    found = run.airflow.service.ask("outputs", dag_id=run.dag_id, run_id=run.run_id)["outputs"]
+    return next(iter(found.values()))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_marking_one_shard_failed_stops_its_task_alone(airflow: EmbeddedAirflow, host: str) -> None:
+    run = begun(airflow, HOSTS[host])
+    before = run.running()
+    run.mark("failed", "work", 0)
+    stopped(run, "0")
+    assert run.running() == {"1": before["1"]}
+    run.release("b")
+    assert run.ended() == "failed"
+    assert run.instance("work", 1)[0] == "success"
+    assert (run.times("a"), run.times("b")) == (1, 1)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_clearing_one_shard_that_runs_stops_its_task_and_runs_it_afresh(airflow: EmbeddedAirflow, host: str) -> None:
+    run = begun(airflow, HOSTS[host])
+    before = run.running()
+    run.clear("work", 0)
+    until(lambda: run.running().get("0") not in (None, before["0"]), what=run.tasks)
+    assert run.running()["1"] == before["1"]
+    run.release("a", "b")
+    assert run.ended() == "success"
+    assert outputs(run) == ["a", "b"]
+    assert (run.times("a"), run.times("b")) == (2, 1)
+    assert len(run.tasks()) == 3
+
+
+def test_retrying_one_shard_that_failed_runs_that_shard_alone(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow)
+    (run.marks / "b.bad").touch()
+    run.release("a", "b")
+    assert run.ended() == "failed"
+    (run.marks / "b.bad").unlink()
+    run.clear("work", 1, downstream=True)
+    until(lambda: run.state == "success", what=run.instances)
+    assert outputs(run) == ["a", "b"]
+    assert (run.times("a"), run.times("b")) == (1, 2)
+
+
+def test_clearing_a_shard_that_succeeded_runs_it_again_alone(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow)
+    run.release("a", "b")
+    assert run.ended() == "success"
+    run.clear("work", 1, downstream=True)
+    until(lambda: run.times("b") == 2 and run.state == "success", what=run.instances)
+    assert run.times("a") == 1
+
+
+def test_marking_a_call_succeeded_stops_its_task(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow)
+    run.mark("success", "work", 0)
+    stopped(run, "0")
+    assert set(run.running()) == {"1"}
+    run.release("b")
+    run.ended()
+    assert not run.running()
+
+
+def test_marking_a_run_failed_stops_all_its_tasks_and_no_other_runs(airflow: EmbeddedAirflow) -> None:
+    run, other = begun(airflow), begun(airflow)
+    run.mark_run("failed")
+    stopped(run, "0", "1")
+    assert len(other.running()) == 2
+    other.release("a", "b")
+    assert other.ended() == "success"
+
+
+def test_deleting_a_run_stops_its_tasks(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow)
+    airflow.api("DELETE", run.path)
+    stopped(run, "0", "1")
+
+
+def test_the_timeout_of_a_dag_run_stops_its_tasks(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow, "dagrun_timeout=timedelta(seconds=15)")
+    assert run.ended() == "failed"
+    stopped(run, "0", "1")
+    assert run.instance("work", 0)[0] == "skipped"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_execution_timeout_of_a_call_stops_its_tasks(airflow: EmbeddedAirflow, host: str) -> None:
+    timeout = '"execution_timeout": timedelta(seconds=8)'
+    arguments = HOSTS[host][:-2] + f", {timeout}}}}}" if HOSTS[host] else f'call_args={{"work": {{{timeout}}}}}'
+    arguments = arguments.replace("}}}", "}}")
+    run = airflow.run(WDL, arguments)
+    until(lambda: run.started("a", "b"), what=run.instances)
+    assert run.ended() == "failed"
+    stopped(run, "0", "1")
+    assert {task.stopped or task.stopping for task in run.tasks()} == {True}
+
+
+def test_a_pause_stops_nothing(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow)
+    before = run.running()
+    run.pause(True)
+    time.sleep(3)
+    assert run.running() == before
+    run.release("a", "b")
+    run.await_state("work", 0, "success")
+    run.await_state("work", 1, "success")
+    run.pause(False)
+    assert run.ended() == "success"
+    assert len(run.tasks()) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("component", ["triggerer", "scheduler"])
+def test_a_restart_stops_nothing(airflow: EmbeddedAirflow, component: str, number: signal.Signals) -> None:
+    run = begun(airflow)
+    before = run.running()
+    airflow.kill(component, number)
+    time.sleep(2)
+    assert run.running() == before
+    run.release("a", "b")
+    assert run.ended() == "success"
+    assert outputs(run) == ["a", "b"]
+    assert len(run.tasks()) == 2
+    assert (run.times("a"), run.times("b")) == (1, 1)
