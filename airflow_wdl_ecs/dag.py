@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, TaskGroup, TriggerRule, task_group
 from airflow.sdk.definitions.param import ParamsDict
 
-from .description import describe_call, describe_dag
+from .description import dag_display, describe_call, group_display, scatter_display
 from .errors import AuthorError
 from .operators import WdlEcsTaskOperator
 from .params import params_of
@@ -101,11 +101,7 @@ def build_dag(
     dag_args.setdefault("schedule", None)
     dag_args.setdefault("catchup", False)
     params = {**params_of(plan, inputs or {}), **dag_args.pop("params", {})}
-    dag_args.setdefault("tags", ["wdl"])
-    dag_args.setdefault("doc_md", describe_dag(plan))
-    description = plan.meta.get("description")
-    if isinstance(description, str):
-        dag_args.setdefault("description", description)
+    dag_args = {**dag_display(plan, named=dag_id in (None, plan.name)), **dag_args}
     if outlets is None:
         outlets = [outputs_asset(dag_id or plan.name)]
     with DAG(dag_id or plan.name, **dag_args) as dag:
@@ -113,7 +109,20 @@ def build_dag(
     # Airflow copies the params that a DAG has into every operator made in it, and validates them all for each one
     # when it serialises the DAG: minutes for a workflow of hundreds of inputs. Those of the DAG are enough.
     dag.params = ParamsDict(params)
+    if dag.timetable.can_be_scheduled:
+        _refuse_missing(plan, inputs or {})
     return dag
+
+
+def _refuse_missing(plan: Plan, inputs: Mapping[str, Any]) -> None:
+    """Nobody fills in a form for a run that a schedule or an asset starts."""
+    given = {name.removeprefix(f"{plan.name}.") for name in inputs}
+    missing = [declared.name for declared in plan.inputs if declared.required and declared.name not in given]
+    if missing:
+        raise AuthorError(
+            f"the DAG of {plan.name} has a schedule, but no value for: {', '.join(missing)}",
+            hint='give them to wdl_dag: inputs={"' + missing[0] + '": ...}',
+        )
 
 
 class WdlTaskGroup(TaskGroup):
@@ -264,9 +273,7 @@ class _Builder:
             if inner.kind == "scatter" and outermost_scatter is None:
                 self._mapped_group(inner)
             else:
-                with TaskGroup(
-                    self._group_id(inner), prefix_group_id=False, group_display_name=inner.label or inner.id
-                ):
+                with TaskGroup(self._group_id(inner), prefix_group_id=False, **group_display(inner)):
                     self._fill(inner.id, outermost_scatter)
 
     def _call_operator(self, call: Call, outermost_scatter: str | None) -> WdlEcsTaskOperator:
@@ -288,19 +295,18 @@ class _Builder:
             settings=self.settings,
             scope=self.scope,
             trigger_rule=self.trigger_rule,
+            **scatter_display(section),
         )
         self.operators[self.shards_id[section.id]] = shards
         before = set(self.operators)
-        label = section.label or section.id
 
         def members(shard: Any) -> None:
             self._fill(section.id, outermost_scatter=section.id)
             # Airflow makes the shard list the upstream of whatever has no upstream in the group when the group ends.
             self._connect(set(self.operators) - before)
 
-        members.__doc__ = label
         factory: Callable[..., Any] = task_group(
-            group_id=self._group_id(section), prefix_group_id=False, group_display_name=label
+            group_id=self._group_id(section), prefix_group_id=False, **group_display(section)
         )(members)
         factory.expand(shard=shards.output)  # type: ignore[attr-defined]
 

@@ -163,3 +163,16 @@ def test_required_inputs_come_first_and_optional_ones_in_a_section():
     assert (nested.value, nested.schema["section"]) == (None, "Inputs of a")
     assert nested.schema["type"] == ["null", "integer"]
     assert "default: n * 2" in nested.description
+
+
+def test_a_dag_with_a_schedule_has_all_required_inputs():
+    inputs = tuple(Input(name, name, "String", "0", True, AT, schema={"type": "string"}) for name in ("who", "when"))
+    with pytest.raises(AuthorError, match="no value for: when"):
+        build_dag(plan(inputs=inputs), inputs={"w.who": "Ada"}, schedule="@daily")
+    build_dag(plan(inputs=inputs), inputs={"w.who": "Ada", "when": "{{ ds }}"}, schedule="@daily")
+
+
+def test_a_scatter_is_named_by_its_variable_and_its_group_by_its_label():
+    dag = build_dag(plan(call("a", "scatter_x"), sections=(scatter("scatter_x"),)))
+    assert dag.get_task("scatter_x.shards").task_display_name == "shards of x"
+    assert dag.task_group.children["scatter_x"].tooltip == "scatter_x, at w.wdl:1:1"
