@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 
+from .lineage import operator_lineage
 from .params import given_inputs
 from .plan import Plan
 from .task_context import airflow_errors, begin_run_of, open_run_of, settings_overrides
@@ -132,6 +133,7 @@ class WdlOutputsOperator(BaseOperator):
         super().__init__(multiple_outputs=True, **kwargs)
         self.settings = settings_overrides(settings)
         self.scope = scope
+        self._lineage: Any = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate the outputs."""
@@ -142,10 +144,15 @@ class WdlOutputsOperator(BaseOperator):
             outputs = finish_run(run)
             for name, value in outputs.items():
                 self.log.info("output %s = %s", name, value)
+            self._lineage = operator_lineage([run.inputs], [outputs])
             for asset in self.outlets:
                 if isinstance(asset, Asset):
                     context["outlet_events"][asset].extra = asset_extra(run.folder, outputs)
             return outputs
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """The files that the workflow was given and those that it gives, for the OpenLineage provider."""
+        return self._lineage
 
 
 def outputs_asset(dag_id: str) -> Asset:
