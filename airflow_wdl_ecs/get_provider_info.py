@@ -10,6 +10,8 @@ from typing import Any
 from . import __version__
 from .ecs.settings import SECTION, describe_settings
 
+LINKS = ("EcsTaskLink", "CommandLogLink", "S3FolderLink", "WdlRunLink")
+
 
 def get_provider_info() -> dict[str, Any]:
     """The provider's metadata (airflow/provider_info.schema.json)."""
@@ -34,6 +36,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.triggers"]},
         ],
+        "extra-links": [f"airflow_wdl_ecs.links.{name}" for name in LINKS],
         "cli": ["airflow_wdl_ecs.cli.airflow_commands"],
         "config": {
             SECTION: {

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from .aws import Clients
+from .aws import Clients, in_evaluation_thread
 from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
 from .lifecycle import CallOutcome, run_call, stop_call, went_on
 from .plan import Shard
 from .run import Run, open_run
-from .scatter import map_index_prefixes
+from .scatter import label_of, map_index_prefixes
+from .shown import ShownCall
 from .storage import shard_key
 
 
@@ -69,6 +70,7 @@ def instance_of(task_instance: Any) -> dict[str, Any]:
     index = task_instance.map_index
     return {
         "dag_id": task_instance.dag_id,
+        "task_id": task_instance.task_id,
         "run_id": task_instance.run_id,
         "try_number": task_instance.try_number,
         "map_index": -1 if index is None else index,
@@ -84,6 +86,7 @@ class HostedCall:
     :param map_index: the task instance's map index; -1 outside a mapped group.
     :param scope: part of the run's folder for an operator that is not in a compiled DAG (see ``run.begin_run``).
     :param settings: the DAG's explicit overrides of the settings, as JSON.
+    :param task_id: of the task instance, where Airflow is to show what there is to see while the call runs.
     """
 
     dag_id: str
@@ -94,15 +97,39 @@ class HostedCall:
     scatter: str | None = None
     scope: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    task_id: str | None = None
 
-    async def run(self, log: Any) -> CallOutcome:
+    async def run(self, log: Any, shown: ShownCall | None = None) -> CallOutcome:
         """Run every shard of this task instance to its end.
 
+        :param shown: has what Airflow is to show of the call, when it has ended.
         :raises WdlEcsError: if the run's folder cannot be read or the settings are wrong; failures of shards are in
             the outcome.
         """
         run, prefixes = await asyncio.to_thread(self._open)
-        return await run_call(run, self.call, prefixes, try_number=self.try_number, log=log)
+        label = "" if self.scatter is None else await in_evaluation_thread(label_of, run, self.scatter, prefixes)
+        if label:
+            log.info("shard %s", label)
+        shown = shown or ShownCall()
+        put = None if self.task_id is None else self._put_xcom
+        shown.begin(run, self.call, prefixes, put=put, log=log, longest=_longest_rendered(), label=label)
+        try:
+            outcome = await run_call(run, self.call, prefixes, try_number=self.try_number, log=log, audience=shown)
+            await shown.ended(outcome)
+        finally:
+            shown.leave()
+        return outcome
+
+    def _put_xcom(self, key: str, value: Any) -> None:
+        """Put an XCom of this task instance; blocks.
+
+        A link is read from Airflow's database itself, so a deployment's own XCom backend is not asked.
+        """
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        BaseXCom.set(
+            key, value, dag_id=self.dag_id, task_id=str(self.task_id), run_id=self.run_id, map_index=self.map_index
+        )
 
     async def stop(self, reason: str) -> None:
         """Stop the ECS tasks that this task instance has started, in this try or an earlier one."""
@@ -113,9 +140,11 @@ class HostedCall:
         """Whether a later try goes on with this task instance, or does within ``limit`` seconds."""
         run, prefixes = await asyncio.to_thread(self._open)
         until = time.monotonic() + limit
-        while not (found := await went_on(run, self.call, prefixes, self.try_number)) and time.monotonic() < until:
+        while time.monotonic() < until:
+            if await went_on(run, self.call, prefixes, self.try_number):
+                return True
             await asyncio.sleep(0.5)
-        return found
+        return False
 
     def _open(self) -> tuple[Run, Sequence[Shard]]:
         settings = resolve_settings(self.settings)
@@ -123,6 +152,13 @@ class HostedCall:
         if self.scatter is None:
             return run, [()]
         return run, map_index_prefixes(run, self.scatter, self.map_index)
+
+
+def _longest_rendered() -> int:
+    """Airflow's own option for how long a rendered field may be."""
+    from airflow.configuration import conf
+
+    return int(conf.getint("core", "max_templated_field_length", fallback=4096))
 
 
 def xcom_of(outcome: CallOutcome) -> Any:

@@ -20,6 +20,7 @@ from airflow.triggers.base import StartTriggerArgs
 from packaging.version import Version
 
 from .errors import AuthorError
+from .links import CALL_LINKS, EcsTaskLink, run_page
 from .plan import Plan
 from .task_context import airflow_errors, begin_run_of, settings_overrides
 from .templates import TemplatedInputs, as_given, read_texts
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from .ecs.settings import EcsSettings
     from .host import HostedCall
     from .lifecycle import CallOutcome
+    from .shown import ShownCall
+
+SHARD_LABEL = "{{ task.shard_label(ti) }}"
+"""The `map_index_template` of a call in a scatter. A worker renders it; Airflow has no way for a triggerer to."""
 
 KILLED = "the Airflow task was killed"
 TRIGGER = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
@@ -58,7 +63,15 @@ class WdlEcsTaskOperator(TemplatedInputs):
     :param deferrable: wait in the triggerer (the default), or in the worker.
     """
 
-    template_fields = ("inputs",)
+    template_fields: tuple[str, ...] = ("inputs",)
+    template_fields_renderers = {  # noqa: RUF012  # as Airflow declares it
+        "inputs": "json",
+        "command": "bash",
+        "asked": "json",
+        "given": "json",
+        "shards": "json",
+    }
+    operator_extra_links = CALL_LINKS
     ui_color = "#d9ead3"
 
     def __init__(
@@ -74,6 +87,8 @@ class WdlEcsTaskOperator(TemplatedInputs):
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
+        if scatter is not None:
+            kwargs.setdefault("map_index_template", SHARD_LABEL)
         super().__init__(**kwargs)
         if (wdl is None) == (call is None):
             raise ValueError("WdlEcsTaskOperator needs either wdl= (on its own) or call= (in a compiled DAG)")
@@ -88,6 +103,12 @@ class WdlEcsTaskOperator(TemplatedInputs):
         self._running: HostedCall | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._killed = False
+        self.shown_links: dict[str, str] = {}
+        if deferrable and (self.outlets or self._post_execute_hook is not None):
+            raise AuthorError(
+                f"{self.task_id}: Airflow leaves out outlets and post_execute of a task that ends in the triggerer",
+                hint="give it deferrable=False as well, so that it keeps its worker to the end",
+            )
         if self._can_start_in_triggerer():
             self.start_from_trigger = True
             self.start_trigger_args = StartTriggerArgs(
@@ -98,11 +119,13 @@ class WdlEcsTaskOperator(TemplatedInputs):
             )
 
     def _can_start_in_triggerer(self) -> bool:
-        """Airflow asks no pool or concurrency limit for an instance that starts in the triggerer; a worker does."""
+        """What Airflow does only for an instance that starts on a worker: limits, and what runs before ``execute``."""
         limited = (
             self.pool != "default_pool"
             or self.max_active_tis_per_dag is not None
             or self.max_active_tis_per_dagrun is not None
+            or self.has_on_execute_callback
+            or self._pre_execute_hook is not None
         )
         return STARTS_FROM_TRIGGER and self.deferrable and self.call is not None and not limited
 
@@ -115,6 +138,8 @@ class WdlEcsTaskOperator(TemplatedInputs):
             call, scope = self._which(context)
             if self.wdl is not None:
                 begin_run_of(self._plan, read_texts(self._plan, self.inputs), context, self.settings, scope)
+        instance = context["ti"]
+        self.shown_links = {EcsTaskLink.key: run_page(instance.dag_id, instance.run_id, call=call, scope=scope)}
         if self.deferrable:
             from .host import instance_of
             from .triggers import WdlEcsTaskTrigger
@@ -186,14 +211,44 @@ class WdlEcsTaskOperator(TemplatedInputs):
 
     async def _host(self, call: HostedCall) -> CallOutcome:
         """Run the call; when `on_kill` cancels it, stop its ECS tasks."""
+        from .shown import ShownCall
+
         self._waiting = asyncio.current_task()
+        shown = ShownCall()
         try:
-            return await call.run(self.log)
+            outcome = await call.run(self.log, shown)
+            self._show(shown)
+            return outcome
         except asyncio.CancelledError:
             if not self._killed:
                 raise
             await call.stop(KILLED)
             raise AirflowException(f"call {call.call}: {KILLED}") from None
+
+    def _show(self, shown: ShownCall) -> None:
+        """Leave what Airflow's worker pushes when the task has ended: the links, and what ran as rendered fields."""
+        self.shown_links = {**self.shown_links, **shown.links}
+        for name, value in shown.rendered.items():
+            setattr(self, name, value)
+        self.template_fields = (*self.template_fields, *shown.rendered)
+        self.overwrite_rtif_after_execution = bool(shown.rendered)
+
+    def shard_label(self, task_instance: Any) -> str:
+        """What the scatter calls the shards of a task instance, for `SHARD_LABEL`: its index, where that is not known.
+
+        Airflow fails a task whose label cannot be rendered, so this raises nothing.
+        """
+        index = task_instance.map_index
+        try:
+            shards = next(
+                task
+                for task in self.dag.tasks
+                if getattr(task, "section", None) == self.scatter and getattr(task, "scope", None) == self.scope
+            )
+            return str(task_instance.xcom_pull(task_ids=shards.task_id, map_indexes=-1)[index])
+        except Exception as error:
+            self.log.warning("the label of shard %s is not known: %r", index, error)
+            return str(index)
 
     def on_kill(self) -> None:
         """Stop the ECS tasks when Airflow kills the worker's process of this task instance.

@@ -8,9 +8,10 @@ on a setting that changed while the run was under way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from .errors import AuthorError
+from .errors import AuthorError, WdlEcsError
 from .plan import Shard
 from .run import Run
 
@@ -38,8 +39,44 @@ def divide_scatter(run: Run, section: str, *, longest: int) -> list[str]:
     size = chunk_size(count, longest)
     run.store.write_division(section, {"shards": count, "chunk": size})
     if size == 1:
-        return [run.evaluation.shard_label(section, (index,)) for index in range(count)]
-    return [f"{first}-{min(first + size, count) - 1}" for first in range(0, count, size)]
+        return distinct([run.evaluation.shard_label(section, (index,)) for index in range(count)])
+    return [_chunk_label(first, min(first + size, count) - 1) for first in range(0, count, size)]
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """Labels of shards as a person can tell them apart: one that is no word, or not the only one, has its index first.
+
+    What a page or a terminal would not print, or would act on, is replaced.
+    """
+    readable = [_readable(label) for label in labels]
+    often = Counter(readable)
+    named = [
+        label if often[label] == 1 and label and label[0] not in "{[" else f"{index}: {label}".strip()
+        for index, label in enumerate(readable)
+    ]
+    # A value may look like the index of another.
+    return named if len(set(named)) == len(named) else [f"{index}: {label}" for index, label in enumerate(readable)]
+
+
+def label_of(run: Run, section: str, prefixes: Sequence[Shard]) -> str:
+    """What a person calls the shards of a mapped instance: the scatter variable's value, or ``0-9`` of a chunk.
+
+    It evaluates, so it blocks; a label that cannot be said is empty.
+    """
+    if len(prefixes) > 1:
+        return _chunk_label(prefixes[0][0], prefixes[-1][0])
+    try:
+        return _readable(run.evaluation.shard_label(section, prefixes[0])) if prefixes else ""
+    except WdlEcsError:
+        return ""
+
+
+def _chunk_label(first: int, last: int) -> str:
+    return f"{first}-{last}" if first < last else str(first)
+
+
+def _readable(label: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in label)
 
 
 def map_index_prefixes(run: Run, section: str, map_index: int) -> Sequence[Shard]:

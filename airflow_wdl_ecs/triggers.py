@@ -17,6 +17,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from .errors import WdlEcsError
 from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
+from .shown import ShownCall
 
 HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 """Before Airflow 3.3 a trigger is cancelled in the same way whatever the reason."""
@@ -80,8 +81,9 @@ class WdlEcsTaskTrigger(BaseTrigger):
             raise
 
     async def _end(self) -> TriggerEvent:
+        shown = ShownCall()
         try:
-            outcome = await self._hosted().run(self.log)
+            outcome = await self._hosted().run(self.log, shown)
         except WdlEcsError as error:
             self.log.error("%s", error)
             return TaskFailedEvent()
@@ -95,7 +97,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
             return TaskFailedEvent()
         if was_skipped(outcome):
             return TaskSkippedEvent()
-        return TaskSuccessEvent(xcoms={"return_value": xcom_of(outcome)})
+        return TaskSuccessEvent(xcoms={"return_value": xcom_of(outcome), **shown.xcoms})
 
     async def on_kill(self) -> None:
         """Stop the ECS tasks: a user cleared or marked the task instance (Airflow 3.3 and later)."""

@@ -47,3 +47,14 @@ def test_airflow_reads_the_settings_from_its_configuration(monkeypatch):
     settings = resolve_settings({"log_group": "/mine"})
     assert (settings.cluster, settings.subnets, settings.log_group) == ("genomics", ("subnet-1", "subnet-2"), "/mine")
     assert resolve_settings({"cluster": "other"}).cluster == "other"
+
+
+def test_airflow_knows_the_links():
+    from airflow.providers_manager import ProvidersManager
+
+    from airflow_wdl_ecs import links
+
+    named = get_provider_info()["extra-links"]
+    assert set(named) <= set(ProvidersManager().extra_links_class_names)
+    classes = {getattr(links, name.rpartition(".")[2]) for name in named}
+    assert classes == {type(link) for link in (*links.CALL_LINKS, *links.RUN_LINKS)}

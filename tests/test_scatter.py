@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_wdl_ecs.errors import AuthorError
-from airflow_wdl_ecs.scatter import WIDEST, chunk_size, divide_scatter, map_index_prefixes
+from airflow_wdl_ecs.errors import AuthorError, EvaluationError
+from airflow_wdl_ecs.scatter import WIDEST, chunk_size, distinct, divide_scatter, label_of, map_index_prefixes
 
 
 class Store:
@@ -54,7 +54,7 @@ def test_many_shards_are_divided_without_losing_one():
     run = run_of(25)
     labels = divide_scatter(run, "scatter_x", longest=10)
     assert labels[0] == "0-2"
-    assert labels[-1] == "24-24"
+    assert labels[-1] == "24"
     shards = [shard for index in range(len(labels)) for shard in map_index_prefixes(run, "scatter_x", index)]
     assert shards == [(index,) for index in range(25)]
 
@@ -74,3 +74,37 @@ def test_the_division_does_not_change_while_a_run_is_under_way():
 def test_an_instance_whose_scatter_has_not_run_says_what_to_do():
     with pytest.raises(AuthorError, match=r"clear the scatter's '\.shards' task"):
         map_index_prefixes(run_of(3), "scatter_x", 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (["NA1", "NA2"], ["NA1", "NA2"]),
+        (["a.bam", "b.bam", "a.bam"], ["0: a.bam", "b.bam", "2: a.bam"]),
+        (["", "x", ""], ["0:", "x", "2:"]),
+        (['{"a": 1}', "[]"], ['0: {"a": 1}', "1: []"]),
+        (["1: x", "x", "x"], ["0: 1: x", "1: x", "2: x"]),
+        (["a\x1b[31mb\u202ec\x00"], ["a\ufffd[31mb\ufffdc\ufffd"]),
+        (['o\'brien "x" {{ y }}'], ['o\'brien "x" {{ y }}']),
+        ([], []),
+    ],
+)
+def test_labels_tell_shards_apart_and_play_no_tricks(labels, shown):
+    assert distinct(labels) == shown
+
+
+def test_an_instance_knows_the_label_of_its_shards():
+    run = run_of(25)
+    assert label_of(run, "scatter_x", [(3,)]) == "item 3"
+    assert label_of(run, "scatter_x", [(3,), (4,), (5,)]) == "3-5"
+    assert label_of(run, "scatter_x", []) == ""
+
+
+def test_a_label_that_cannot_be_evaluated_is_empty():
+    run = run_of(3)
+
+    def broken(section, shard):
+        raise EvaluationError("division by zero")
+
+    run.evaluation.shard_label = broken
+    assert label_of(run, "scatter_x", [(0,)]) == ""

@@ -7,6 +7,7 @@ import json
 import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
@@ -15,8 +16,10 @@ from airflow.sdk.execution_time.comms import TaskStatesResult
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 
 from airflow_wdl_ecs.host import airflow_clients, resolve_settings
+from airflow_wdl_ecs.links import PAGE, EcsTaskLink
 from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.run import begin_run
+from airflow_wdl_ecs.shown import RENDERED
 from airflow_wdl_ecs.triggers import CLASSPATH, HAS_ON_KILL, WdlEcsTaskTrigger
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
@@ -77,7 +80,7 @@ def says(monkeypatch, state: str | None) -> None:
         async def asend(self, question):
             assert question.task_ids == ["work"]
             found = {} if state is None else {"work": state}
-            return TaskStatesResult(task_states={run_id: found for run_id in question.run_ids})
+            return TaskStatesResult(task_states=dict.fromkeys(question.run_ids, found))
 
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
 
@@ -100,7 +103,19 @@ def test_what_crosses_to_the_triggerer_is_plain_json():
 async def test_a_call_that_succeeds_ends_its_task_with_its_outputs(begun):
     (event,) = await event_of(begun())
     assert isinstance(event, TaskSuccessEvent)
-    assert event.xcoms == {"return_value": {"answer": 42}}
+    assert event.xcoms["return_value"] == {"answer": 42}
+
+
+async def test_a_call_that_succeeds_says_what_ran_and_where_to_see_it(begun, request):
+    (event,) = await event_of(begun(code=0))
+    assert set(event.xcoms) == {"return_value", EcsTaskLink.key, RENDERED}
+    page = urlsplit(event.xcoms[EcsTaskLink.key])
+    assert page.path == PAGE
+    assert parse_qs(page.query) == {"dag_id": ["d"], "run_id": [request.node.name], "call": ["work"], "shard": ["_"]}
+    rendered = event.xcoms[RENDERED]
+    assert rendered["image"] == "none"
+    assert "sleep 0" in rendered["command"]
+    assert json.loads(json.dumps(rendered)) == rendered
 
 
 async def test_a_command_that_fails_fails_its_task(begun):

@@ -1,0 +1,250 @@
+"""What Airflow shows of a call: when its links are put, what they lead to, and that nothing of it fails a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from airflow_wdl_ecs import shown as shown_module
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.errors import CallError
+from airflow_wdl_ecs.ledger import Attempt
+from airflow_wdl_ecs.lifecycle import CallOutcome
+from airflow_wdl_ecs.links import PAGE, CommandLogLink, EcsTaskLink, S3FolderLink, WdlRunLink
+from airflow_wdl_ecs.shown import MOST_SHARDS, RENDERED, ShownCall, run_links
+from airflow_wdl_ecs.storage import Layout
+from airflow_wdl_ecs.task import CallIdentity, Resources, TaskRequest
+
+AMAZON = "https://ecs.eu-west-1.amazonaws.com"
+LOG = logging.getLogger(__name__)
+
+
+def run_of(endpoint: str = AMAZON, scatters: int = 0) -> SimpleNamespace:
+    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint))
+    call = SimpleNamespace(section="s")
+    layout = Layout("s3://bucket/wdl", "d", "r")
+    return SimpleNamespace(
+        dag_id="d",
+        run_id="r",
+        scope=None,
+        folder=layout.folder,
+        settings=EcsSettings.from_options({}, {"region": "eu-west-1", "log_group": "/wdl"}),
+        clients=lambda service: client,
+        plan=SimpleNamespace(call_by_id={"sort": call}, scatters=lambda section: ("x",) * scatters),
+        store=SimpleNamespace(layout=layout),
+    )
+
+
+def attempt(number: int = 0, task: str = "1") -> Attempt:
+    return Attempt(number, 1, f"arn:aws:ecs:eu-west-1:123456789012:task/c/{task}", "c", 0.0)
+
+
+def request(shard=(), command: str = "sort") -> TaskRequest:
+    return TaskRequest(
+        CallIdentity("d", "r", "sort", shard),
+        0,
+        "debian:12",
+        command,
+        "/wdl/1",
+        "s3://b/",
+        resources=Resources(2, 4096),
+    )
+
+
+class Xcom:
+    """Where links are put; it may be slow, or broken."""
+
+    def __init__(self, seconds: float = 0, error: Exception | None = None) -> None:
+        self.put: list[tuple[str, str]] = []
+        self.asked = 0
+        self.seconds = seconds
+        self.error = error
+
+    def __call__(self, key: str, value: str) -> None:
+        self.asked += 1
+        time.sleep(self.seconds)
+        if self.error:
+            raise self.error
+        self.put.append((key, value))
+
+
+def begun(xcom, run=None, prefixes=((),), longest: int = 100, label: str = "") -> ShownCall:
+    shown = ShownCall()
+    shown.begin(run or run_of(), "sort", prefixes, put=xcom, log=LOG, longest=longest, label=label)
+    return shown
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Attempts count as long at once."""
+    monkeypatch.setattr(shown_module, "AFTER", 0.01)
+
+
+async def until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_the_links_are_there_while_the_call_runs(at_once):
+    xcom = Xcom()
+    shown = begun(xcom)
+    shown.attempt((), attempt(), request())
+    await until(lambda: len(xcom.put) == 3)
+    links = dict(xcom.put)
+    assert "/clusters/c/tasks/1/" in links[EcsTaskLink.key]
+    assert links[CommandLogLink.key].endswith("$252Fwdl/log-events/wdl$252Fcommand$252F1")
+    assert parse_qs(urlsplit(links[S3FolderLink.key]).query)["prefix"] == ["wdl/runs/d/r/calls/sort/_/"]
+    # The next attempt has another task and another log, and the same folder.
+    shown.attempt((), attempt(1, "2"), request())
+    await until(lambda: len(xcom.put) == 5)
+    assert {key for key, _ in xcom.put[3:]} == {EcsTaskLink.key, CommandLogLink.key}
+    shown.leave()
+
+
+async def test_a_short_call_sends_no_message(monkeypatch):
+    monkeypatch.setattr(shown_module, "AFTER", 0.2)
+    xcom = Xcom()
+    shown = begun(xcom)
+    shown.attempt((), attempt(), request())
+    await shown.ended(CallOutcome({(): {}}))
+    shown.leave()
+    await asyncio.sleep(0.4)
+    assert xcom.put == []
+    assert set(shown.xcoms) == {EcsTaskLink.key, CommandLogLink.key, S3FolderLink.key, RENDERED}
+
+
+async def test_without_a_console_the_one_link_is_our_own_page(at_once):
+    xcom = Xcom()
+    shown = begun(xcom, run_of("http://127.0.0.1:4566", scatters=2), prefixes=[(0, 3)])
+    shown.attempt((0, 3), attempt(), request((0, 3)))
+    await until(lambda: xcom.put)
+    ((key, address),) = xcom.put
+    assert key == EcsTaskLink.key
+    assert urlsplit(address).path == PAGE
+    assert parse_qs(urlsplit(address).query) == {"dag_id": ["d"], "run_id": ["r"], "call": ["sort"], "shard": ["0.3"]}
+    shown.leave()
+
+
+async def test_of_several_shards_the_first_that_failed_is_shown():
+    xcom = Xcom()
+    shown = begun(xcom, run_of(scatters=1), prefixes=[(0,), (1,), (2,)])
+    for index in range(3):
+        shown.attempt((index,), attempt(task=str(index)), request((index,)))
+    await shown.ended(CallOutcome({(0,): {}}, {(1,): CallError("no"), (2,): CallError("no")}))
+    shown.leave()
+    links = dict(xcom.put)
+    assert "/tasks/1/" in links[EcsTaskLink.key]
+    assert parse_qs(urlsplit(links[S3FolderLink.key]).query)["prefix"] == ["wdl/runs/d/r/calls/sort/"]
+
+
+async def test_of_several_shards_that_succeeded_our_own_page_shows_them_all():
+    shown = begun(Xcom(), run_of(scatters=1), prefixes=[(0,), (1,)])
+    for index in range(2):
+        shown.attempt((index,), attempt(task=str(index)), request((index,)))
+    await shown.ended(CallOutcome({(0,): {}, (1,): {}}))
+    shown.leave()
+    assert shown.links[EcsTaskLink.key].startswith(PAGE)
+    assert CommandLogLink.key not in shown.links
+
+
+async def test_xcoms_that_cannot_be_put_are_a_warning(at_once, caplog):
+    xcom = Xcom(error=RuntimeError("supervisor has gone"))
+    shown = begun(xcom)
+    shown.attempt((), attempt(), request())
+    await until(lambda: xcom.asked)
+    await asyncio.sleep(0.05)
+    shown.attempt((), attempt(1, "2"), request())
+    await asyncio.sleep(0.1)
+    await shown.ended(CallOutcome({}, {(): CallError("no")}))
+    shown.leave()
+    assert xcom.asked == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "supervisor has gone" in caplog.text
+
+
+async def test_xcoms_that_hang_hold_up_no_call(monkeypatch, caplog):
+    monkeypatch.setattr(shown_module, "_PATIENCE", 0.1)
+    shown = begun(Xcom(seconds=1))
+    began = time.monotonic()
+    await shown.ended(CallOutcome({}, {(): CallError("no")}))
+    shown.leave()
+    assert time.monotonic() - began < 0.9
+    assert "could not be put" in caplog.text
+
+
+async def test_a_run_that_cannot_say_its_links_has_none(caplog):
+    run = run_of()
+    run.clients = lambda service: SimpleNamespace()
+    shown = begun(Xcom(), run)
+    await shown.ended(CallOutcome({(): {}}))
+    shown.leave()
+    assert shown.xcoms == {}
+    assert "cannot be said" in caplog.text
+
+
+async def test_many_calls_that_start_together_leave_the_triggerer_room(at_once):
+    xcom = Xcom(seconds=0.02)
+    calls = [begun(xcom, run_of("http://127.0.0.1:1")) for _ in range(10)]
+    began = time.monotonic()
+    for shown in calls:
+        shown.attempt((), attempt(), request())
+    await until(lambda: len(xcom.put) == 10)
+    # One after the other, a quarter of the time at most.
+    assert time.monotonic() - began > 9 * 4 * 0.02
+    for shown in calls:
+        shown.leave()
+
+
+async def test_the_rendered_view_says_what_ran():
+    shown = begun(None, label="NA1")
+    shown.attempt((), attempt(), request(command="x" * 1000))
+    await shown.ended(CallOutcome({(): {}}))
+    shown.leave()
+    assert shown.rendered == {
+        "shard": "NA1",
+        "image": "debian:12",
+        "command": "x" * 100 + "… (1000 characters)",
+        "asked": {"cpu": 2, "memory": 4096},
+        "given": {},
+    }
+
+
+async def test_the_rendered_view_of_many_shards_stays_small():
+    prefixes = [(index,) for index in range(MOST_SHARDS + 5)]
+    shown = begun(None, run_of(scatters=1), prefixes=prefixes)
+    for prefix in prefixes:
+        shown.attempt(prefix, attempt(), request(prefix))
+    await shown.ended(CallOutcome({prefix: {} for prefix in prefixes}))
+    shown.leave()
+    assert len(shown.rendered["shards"]) == MOST_SHARDS
+    assert shown.rendered["shards"]["3"]["command"] == "sort"
+
+
+async def test_airflows_own_option_switches_the_rendered_view_off():
+    shown = begun(None, longest=0)
+    shown.attempt((), attempt(), request())
+    await shown.ended(CallOutcome({(): {}}))
+    shown.leave()
+    assert RENDERED not in shown.xcoms
+
+
+async def test_what_was_adopted_without_running_shows_no_task():
+    shown = begun(None)
+    await shown.ended(CallOutcome({(): {}}))
+    shown.leave()
+    assert shown.rendered == {}
+    assert urlsplit(shown.links[EcsTaskLink.key]).path == PAGE
+
+
+def test_a_run_has_its_folder_and_its_page():
+    links = run_links(run_of())
+    assert parse_qs(urlsplit(links[S3FolderLink.key]).query)["prefix"] == ["wdl/runs/d/r/"]
+    assert links[WdlRunLink.key] == f"{PAGE}?dag_id=d&run_id=r"
+    assert set(run_links(run_of("http://127.0.0.1:1"))) == {WdlRunLink.key}
