@@ -16,8 +16,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import DAG, TaskGroup, TriggerRule, task_group
 from airflow.sdk.definitions.param import ParamsDict
 
@@ -26,6 +27,7 @@ from .errors import AuthorError
 from .operators import WdlEcsTaskOperator
 from .params import params_of
 from .plan import ROOT, Call, Plan, Section, load_plan
+from .task_context import settings_overrides
 from .workflow_operators import WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator, outputs_asset
 
 if TYPE_CHECKING:
@@ -34,7 +36,13 @@ if TYPE_CHECKING:
     from .ecs.settings import EcsSettings
 
 CallArgs = Mapping[str, Mapping[str, Any]]
-"""Call id -> keyword arguments for its operator, such as ``{"align": {"pool": "big"}}``."""
+"""Call id -> keyword arguments for its operator, such as ``{"align": {"pool": "big"}}``; likewise for the workflow's
+other tasks (``inputs``, ``outputs``, and a scatter's list of shards)."""
+
+OWN_ARGUMENTS = frozenset({"task_id", "call", "scatter", "scope", "section", "plan", "wdl", "task", "inputs", "dag"})
+"""What ``call_args`` cannot set: the workflow says it."""
+
+Operator = TypeVar("Operator", bound="BaseOperator")
 
 
 def wdl_dag(
@@ -188,12 +196,6 @@ class _Builder:
         call_args: CallArgs,
         scope: str | None = None,
     ) -> None:
-        unknown = sorted(set(call_args) - set(plan.call_by_id))
-        if unknown:
-            raise AuthorError(
-                f"call_args names no call of {plan.name}: {', '.join(unknown)}",
-                hint=f"its calls are: {', '.join(plan.call_by_id) or '(none)'}",
-            )
         self.plan = plan
         self.scope = scope
         self.prefix = "" if scope is None else f"{scope}."
@@ -218,6 +220,7 @@ class _Builder:
         mapped = {scatters[0].id for call in plan.calls if (scatters := plan.scatters(call.section))}
         self.shards_id = {section: _free(f"{section}.shards", occupied) for section in sorted(mapped)}
         self.in_mapped_group = {call.id for call in plan.calls if plan.scatters(call.section)}
+        self._check_call_args()
         everything = self._upstream()
         self.upstream = transitive_reduction(everything)
         if scope is not None:
@@ -225,25 +228,59 @@ class _Builder:
                 self.upstream[call_id] |= everything[call_id] & set(self.shards_id.values())
         self.connected: set[tuple[str, str]] = set()
 
+    def _check_call_args(self) -> None:
+        """Refuse arguments for what is not there, and those that make an operator what it is."""
+        around = {self.inputs_id, self.outputs_id, *self.shards_id.values()}
+        unknown = sorted(set(self.call_args) - set(self.plan.call_by_id) - around)
+        if unknown:
+            raise AuthorError(
+                f"call_args names no call of {self.plan.name}: {', '.join(unknown)}",
+                hint=f"its calls are: {', '.join(self.plan.call_by_id) or '(none)'}; "
+                f"its other tasks: {', '.join(sorted(around))}",
+            )
+        for name, arguments in self.call_args.items():
+            if not isinstance(arguments, Mapping):
+                raise AuthorError(
+                    f"call_args[{name!r}] is {arguments!r}, not the operator's keyword arguments",
+                    hint=f'such as call_args={{"{name}": {{"pool": "big"}}}}',
+                )
+            fixed = sorted(OWN_ARGUMENTS & set(arguments))
+            if fixed:
+                raise AuthorError(f"call_args[{name!r}] cannot set {', '.join(fixed)}: the workflow says what it is")
+
+    def _made(self, kind: type[Operator], name: str, own: Mapping[str, Any], given: Mapping[str, Any]) -> Operator:
+        """An operator of the workflow.
+
+        :param name: in ``call_args``. :param own: what makes it what it is.
+        :param given: what ``call_args`` may change.
+        :raises AuthorError: if Airflow does not take the arguments.
+        """
+        arguments = {**own, **given, **self.call_args.get(name, {})}
+        settings = {**settings_overrides(self.settings), **settings_overrides(arguments.pop("settings", None))}
+        if settings:
+            # Without any, those of the DAG's default_args hold.
+            arguments["settings"] = settings
+        try:
+            return kind(**arguments)
+        except (TypeError, ValueError, AirflowException) as error:
+            if name not in self.call_args:
+                raise
+            raise AuthorError(f"call_args[{name!r}]: {error}") from error
+
     def build(self, outlets: Sequence[Any]) -> None:
         """Make every operator, then draw every edge.
 
         :param outlets: of the ``outputs`` task.
         """
-        inputs = WdlInputsOperator(
-            task_id=self.prefix + self.inputs_id,
-            plan=self.plan,
-            inputs=self.inputs,
-            settings=self.settings,
-            scope=self.scope,
-        )
+        own: dict[str, Any] = {"task_id": self.prefix + self.inputs_id, "scope": self.scope}
+        own |= {"plan": self.plan, "inputs": self.inputs}
+        inputs = self._made(WdlInputsOperator, self.inputs_id, own, {})
         self._fill(ROOT, outermost_scatter=None)
-        outputs = WdlOutputsOperator(
-            task_id=self.prefix + self.outputs_id,
-            settings=self.settings,
-            scope=self.scope,
-            outlets=list(outlets),
-            trigger_rule=self.trigger_rule,
+        outputs = self._made(
+            WdlOutputsOperator,
+            self.outputs_id,
+            {"task_id": self.prefix + self.outputs_id, "scope": self.scope},
+            {"outlets": list(outlets), "trigger_rule": self.trigger_rule},
         )
         self._connect(self.operators)
         has_downstream = {node for nodes in self.upstream.values() for node in nodes}
@@ -277,25 +314,19 @@ class _Builder:
                     self._fill(inner.id, outermost_scatter)
 
     def _call_operator(self, call: Call, outermost_scatter: str | None) -> WdlEcsTaskOperator:
-        arguments: dict[str, Any] = {
-            "task_id": self.prefix + call.id,
+        given: dict[str, Any] = {
             "task_display_name": call.name,
             "doc_md": describe_call(self.plan, call),
             "trigger_rule": self.trigger_rule,
-            **self.call_args.get(call.id, {}),
         }
-        return WdlEcsTaskOperator(
-            call=call.id, scatter=outermost_scatter, scope=self.scope, settings=self.settings, **arguments
-        )
+        own = {"task_id": self.prefix + call.id, "call": call.id, "scatter": outermost_scatter, "scope": self.scope}
+        return self._made(WdlEcsTaskOperator, call.id, own, given)
 
     def _mapped_group(self, section: Section) -> None:
-        shards = WdlScatterOperator(
-            task_id=self.prefix + self.shards_id[section.id],
-            section=section.id,
-            settings=self.settings,
-            scope=self.scope,
-            trigger_rule=self.trigger_rule,
-            **scatter_display(section),
+        name = self.shards_id[section.id]
+        own = {"task_id": self.prefix + name, "section": section.id, "scope": self.scope}
+        shards = self._made(
+            WdlScatterOperator, name, own, {"trigger_rule": self.trigger_rule, **scatter_display(section)}
         )
         self.operators[self.shards_id[section.id]] = shards
         before = set(self.operators)
