@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .operators import WdlEcsTaskOperator
     from .plan import Plan, load_plan
     from .wdl.lower import compile_wdl
-    from .workflow_operators import outputs_asset
+    from .workflow_operators import outputs_asset, triggering_output
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,7 @@ _HOMES = {
     "compile_wdl": "wdl.lower",
     "load_plan": "plan",
     "outputs_asset": "workflow_operators",
+    "triggering_output": "workflow_operators",
     "wdl_dag": "dag",
     "wdl_task_group": "dag",
 }
@@ -42,6 +43,7 @@ __all__ = [
     "compile_wdl",
     "load_plan",
     "outputs_asset",
+    "triggering_output",
     "wdl_dag",
     "wdl_task_group",
 ]

@@ -163,6 +163,16 @@ def outputs_asset(dag_id: str) -> Asset:
     return Asset(name=f"{dag_id}.outputs", uri=f"x-wdl://{dag_id}/outputs")
 
 
+def triggering_output(dag_id: str, output: str) -> str:
+    """A template of one output of the run of ``dag_id`` whose end has started this one: for ``inputs=`` of its DAG.
+
+    It gives null in a run that no asset has started, so that a person who starts one gives the input.
+    """
+    asset = outputs_asset(dag_id)
+    events = f"triggering_asset_events.for_asset(name={asset.name!r}, uri={asset.uri!r})"
+    return f"{{{{ {events}[-1].extra.outputs[{output!r}] if triggering_asset_events else none }}}}"
+
+
 def asset_extra(folder: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """What an asset event says of a run.
 

@@ -11,7 +11,7 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow_wdl_ecs.dag import build_dag, wdl_task_group
 from airflow_wdl_ecs.errors import AuthorError
 from airflow_wdl_ecs.wdl.lower import compile_wdl
-from airflow_wdl_ecs.workflow_operators import MOST_EXTRA, asset_extra, outputs_asset
+from airflow_wdl_ecs.workflow_operators import MOST_EXTRA, asset_extra, outputs_asset, triggering_output
 
 from .test_dag import edges
 from .test_operators import run, states, xcom
@@ -178,6 +178,13 @@ class TestRuns:
             "got_sample": {"name": "s-007", "lanes": 2},
             "got_when": "2026-02-03",
         }
+
+    def test_a_run_gives_what_its_dag_would_have_taken_from_an_asset(self, airflow_on_embedded_aws):
+        dag = build_dag(
+            compile_wdl(TYPES), dag_id="by_hand", inputs={"id": triggering_output("other", "id"), "count": 1}
+        )
+        dag_run = run(dag, {"id": "mine"})
+        assert xcom(dag_run, "outputs")["got_id"] == "mine"
 
     def test_a_template_that_gives_the_wrong_type_is_refused(self, airflow_on_embedded_aws):
         dag = build_dag(compile_wdl(TYPES), dag_id="mistyped", inputs={"id": "x", "count": "{{ ds }}"})
