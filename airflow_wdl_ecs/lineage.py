@@ -68,15 +68,15 @@ def operator_lineage(inputs: Iterable[Any], outputs: Iterable[Any]) -> Any:
     )
 
 
-def known_by(context: Context) -> dict[str, Any] | None:
-    """By what OpenLineage knows a task instance, as JSON; None if nobody wants its events.
+def known_by(task_instance: Any) -> dict[str, Any] | None:
+    """By what OpenLineage knows a task instance of Airflow's task runner, as JSON; None if nobody wants its events.
 
     It may ask Airflow for the DAG run, so it is for a thread.
     """
     if not _provider_is_there():
         return None
     try:
-        return _known_by(context)
+        return _known_by(task_instance.get_template_context())
     except Exception:
         _log.warning("OpenLineage will not hear of this call", exc_info=True)
         return None

@@ -20,6 +20,7 @@ from airflow.triggers.base import StartTriggerArgs
 from packaging.version import Version
 
 from .errors import AuthorError
+from .lineage import known_by, operator_lineage
 from .links import CALL_LINKS, EcsTaskLink, run_page
 from .plan import Plan
 from .task_context import airflow_errors, begin_run_of, settings_overrides
@@ -101,6 +102,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
         self.settings = settings_overrides(settings)
         self.deferrable = deferrable
         self._running: HostedCall | None = None
+        self._lineage: Any = None
         self._waiting: asyncio.Task[Any] | None = None
         self._killed = False
         self.shown_links: dict[str, str] = {}
@@ -145,7 +147,9 @@ class WdlEcsTaskOperator(TemplatedInputs):
             from .triggers import WdlEcsTaskTrigger
 
             self.defer(
-                trigger=WdlEcsTaskTrigger(**self._trigger_kwargs(call, scope), instance=instance_of(context["ti"])),
+                trigger=WdlEcsTaskTrigger(
+                    **self._trigger_kwargs(call, scope), instance=instance_of(instance), lineage=known_by(instance)
+                ),
                 method_name="execute_complete",
                 timeout=self.execution_timeout,
             )
@@ -164,6 +168,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
         with airflow_errors():
             outcome = asyncio.run(self._host(self._running))
             self._running = None
+            self._lineage = operator_lineage(outcome.inputs.values(), outcome.outputs.values())
             failure = failure_of(outcome)
             if failure is not None:
                 raise failure
@@ -249,6 +254,10 @@ class WdlEcsTaskOperator(TemplatedInputs):
         except Exception as error:
             self.log.warning("the label of shard %s is not known: %r", index, error)
             return str(index)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """The files that the call read and wrote, for the OpenLineage provider; a trigger tells of its calls itself."""
+        return self._lineage
 
     def on_kill(self) -> None:
         """Stop the ECS tasks when Airflow kills the worker's process of this task instance.

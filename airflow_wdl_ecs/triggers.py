@@ -17,6 +17,8 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from .errors import WdlEcsError
 from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
+from .lifecycle import CallOutcome
+from .lineage import known_by, tell_of_call
 from .shown import ShownCall
 
 HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
@@ -40,6 +42,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
     :param settings: the DAG's explicit overrides of the settings, as JSON.
     :param instance: which task instance this is (``dag_id``, ``run_id``, ``try_number``, ``map_index``), where a
         worker has deferred to the trigger. One that starts in the triggerer is told by Airflow.
+    :param lineage: by what OpenLineage knows the task instance (see ``lineage.known_by``), where a worker has deferred.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         scope: str | None = None,
         settings: dict[str, Any] | None = None,
         instance: dict[str, Any] | None = None,
+        lineage: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.call = call
@@ -56,6 +60,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         self.scope = scope
         self.settings = settings or {}
         self.instance = instance
+        self.lineage = lineage
         self.timeout_after: datetime | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -66,6 +71,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
             "scope": self.scope,
             "settings": self.settings,
             "instance": self.instance,
+            "lineage": self.lineage,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -82,22 +88,32 @@ class WdlEcsTaskTrigger(BaseTrigger):
 
     async def _end(self) -> TriggerEvent:
         shown = ShownCall()
-        try:
-            outcome = await self._hosted().run(self.log, shown)
-        except WdlEcsError as error:
-            self.log.error("%s", error)
-            return TaskFailedEvent()
-        except Exception:
-            # A trigger that raises would wake a worker only to fail there, and hide the reason in another log.
-            self.log.exception("call %s failed in a way that it should not", self.call)
-            return TaskFailedEvent()
-        failure = failure_of(outcome)
-        if failure is not None:
+        known = self.lineage
+        if self.instance is None:
+            # Where a worker has deferred, Airflow has told OpenLineage that the task instance has begun.
+            known = await asyncio.to_thread(known_by, self.task_instance)
+            await tell_of_call(known, None)
+        outcome, failure = await self._outcome(shown)
+        await tell_of_call(known, outcome, failure)
+        if failure:
             self.log.error("%s", failure)
             return TaskFailedEvent()
         if was_skipped(outcome):
             return TaskSkippedEvent()
         return TaskSuccessEvent(xcoms={"return_value": xcom_of(outcome), **shown.xcoms})
+
+    async def _outcome(self, shown: ShownCall) -> tuple[CallOutcome, str]:
+        """How the call ended, and why it failed if it did."""
+        try:
+            outcome = await self._hosted().run(self.log, shown)
+        except WdlEcsError as error:
+            return CallOutcome(), str(error)
+        except Exception as error:
+            # A trigger that raises would wake a worker only to fail there, and hide the reason in another log.
+            self.log.exception("call %s failed in a way that it should not", self.call)
+            return CallOutcome(), f"{type(error).__name__}: {error}"
+        failure = failure_of(outcome)
+        return outcome, "" if failure is None else str(failure)
 
     async def on_kill(self) -> None:
         """Stop the ECS tasks: a user cleared or marked the task instance (Airflow 3.3 and later)."""
