@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "WDL on Amazon ECS", "python-modules": ["airflow_wdl_ecs.triggers"]},
         ],
         "extra-links": [f"airflow_wdl_ecs.links.{name}" for name in LINKS],
+        "plugins": [{"name": "wdl_runs", "plugin-class": "airflow_wdl_ecs.plugin.WdlRunsPlugin"}],
         "cli": ["airflow_wdl_ecs.cli.airflow_commands"],
         "config": {
             SECTION: {

@@ -121,7 +121,6 @@ class Service:
         self._add("aws", lambda: components.run_aws(home, free_port(kept_port(home, "aws"))))
         components.import_airflow()
         self._prepare_database()
-        self._add("api-server", components.run_api_server)
         components.prepare_execution_api()
         aws = self.components["aws"].session
         endpoint = components.await_aws(home, lambda: aws is not None and is_alive(aws))
@@ -133,6 +132,8 @@ class Service:
         self._add("triggerer", lambda: components.run_triggerer(home))
         if self.dag_processor:
             self._add("dag-processor", components.run_dag_processor)
+        # It knows the embedded AWS as the others do, for its page about runs; and no run waits for it.
+        self._add("api-server", components.run_api_server)
 
     def _prepare_database(self) -> None:
         log = self.home.log("database")

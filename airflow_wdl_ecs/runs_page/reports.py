@@ -1,0 +1,152 @@
+"""Reports as the page's server gives them: read with the deployment's settings, joined with Airflow's states.
+
+It decides which files and logs of a run may be had; who may ask is decided before.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from ..aws import Clients, aws_errors, error_code
+from ..ecs.console import folder_page, is_amazon, log_page, task_page
+from ..ecs.request import log_stream
+from ..host import airflow_clients, resolve_settings
+from ..ledger import Attempt, Ledger
+from ..report import ShardReport, indices, may_download, shortened, to_json
+from ..report_reading import Told, read_about, read_report, scopes
+from ..storage import RunStore
+from . import airflow_runs
+from .airflow_runs import ListedRun
+
+FIRST_SHARDS = 25
+"""Shards of each call that a report has; there are more to be asked for."""
+PATIENCE = 8.0
+"""Seconds that one request reads ledgers; the next one goes on."""
+LINK_SECONDS = 300
+"""How long a download's address is good for."""
+LIVE = "live"
+LOGS = ("stdout", "stderr", "stage-in.log", "stage-out.log", "command.sh", "stage-in.sh", "stage-out.sh", LIVE)
+"""What an attempt may have left; ``live`` is its command's log stream in CloudWatch."""
+LIVE_LINES = 1000
+
+
+@dataclass(frozen=True)
+class RunOfAirflow:
+    """A DAG run with the run of a workflow in it.
+
+    :param store: of the workflow's run. :param within: scopes of operators on their own that have a run in it.
+    :param wdl: whether the DAG run has a task of this package.
+    """
+
+    run: ListedRun
+    told: Told = field(repr=False)
+    store: RunStore = field(repr=False)
+    clients: Clients = field(repr=False)
+    within: tuple[str, ...] = ()
+    wdl: bool = True
+
+    def described(self, only: str | None) -> dict[str, Any]:
+        """The report as JSON, what else there is in the DAG run, and the DAG run itself."""
+        found = read_report(self.store, self.told, only=only, seconds=PATIENCE) if self.wdl else None
+        report = None if found is None else to_json(shortened(found, FIRST_SHARDS))
+        if report is not None:
+            for call in report["calls"]:
+                self.linked(call["shards"])
+            self.linked(report["failures"])
+        return {"run": asdict(self.run), "wdl": self.wdl, "scopes": self.within, "report": report}
+
+    def shards(self, call: str, shard: str | None, map_index: int | None) -> list[ShardReport] | None:
+        """The shards of a call, all or some; None if there is no such call."""
+        report = read_report(self.store, self.told, only=call, seconds=PATIENCE) if self.wdl else None
+        if report is None or not report.calls:
+            return None
+        return [
+            found
+            for found in report.calls[0].shards
+            if shard in (None, found.key)
+            and (map_index is None or (found.instance is not None and found.instance.map_index == map_index))
+        ]
+
+    def linked(self, shards: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Shards as JSON, whose attempts lead to the AWS console, where there is one."""
+        console = is_amazon(self.clients("s3").meta.endpoint_url)
+        for attempt in (attempt for shard in shards for attempt in shard["attempts"]):
+            attempt["links"] = _console_links(attempt) if console else {}
+        return shards
+
+    def download(self, uri: str) -> str | None:
+        """An address to download a file of the run from; None if it is no file of the run."""
+        about = read_about(self.store)
+        if about is None or not may_download(uri, self.store.layout.folder, about.get("readable", ())):
+            return None
+        if not self.store.exists(uri):
+            return None
+        return self.store.link(uri, seconds=LINK_SECONDS, filename=posixpath.basename(uri))
+
+    def log(self, call: str, shard: str, attempt: int, name: str, size: int) -> str | None:
+        """The end of what an attempt has left, one of `LOGS`; None if it has not."""
+        if name == LIVE:
+            return self._live(call, shard, attempt)
+        uri = f"{self.store.layout.attempt(call, indices(shard), attempt)}{name}"
+        data = self.store.tail(uri, size)
+        if not data and not self.store.exists(uri):
+            return None
+        return data.decode(errors="replace")
+
+    def _live(self, call: str, shard: str, number: int) -> str | None:
+        """The last lines of an attempt's command in CloudWatch."""
+        attempts = Ledger(self.store, call, indices(shard)).attempts()
+        attempt = next((found for found in attempts if found.number == number), None)
+        if attempt is None or not attempt.arn:
+            return None
+        group, stream = _log_of(attempt)
+        with aws_errors("GetLogEvents", stream):
+            logs = self.clients("logs")
+            try:
+                answer = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=LIVE_LINES)
+            except logs.exceptions.ClientError as error:
+                if error_code(error) == "ResourceNotFoundException":
+                    return None
+                raise
+        return "".join(f"{event['message']}\n" for event in answer["events"])
+
+
+def open_run_of_airflow(session: Session, run: ListedRun, scope: str | None) -> RunOfAirflow:
+    """Find the run of a workflow in a DAG run.
+
+    :param scope: of an operator on its own; None for the compiled workflow's, or the first there is.
+    :raises SettingsError: if the deployment's settings cannot be read.
+    """
+    settings = resolve_settings()
+    clients = airflow_clients(settings)
+    layout = airflow_runs.layout_of_run(session, run, settings.workspace)
+    store = RunStore(clients("s3"), layout)
+    if not airflow_runs.has_wdl(session, run):
+        return RunOfAirflow(run, Told(run.state, {}), store, clients, wdl=False)
+    within = tuple(scopes(store))
+    if scope is None and within and read_about(store) is None:
+        scope = within[0]
+    if scope is not None:
+        store = RunStore(clients("s3"), replace(layout, scope=scope))
+    return RunOfAirflow(run, airflow_runs.told_of(session, run), store, clients, within)
+
+
+def _log_of(attempt: Attempt) -> tuple[str, str]:
+    group = attempt.log_group or resolve_settings().log_group
+    return group, attempt.log_streams.get("command") or log_stream(attempt.arn)
+
+
+def _console_links(attempt: dict[str, Any]) -> dict[str, str]:
+    region = (attempt["arn"].split(":") + [""] * 4)[3]
+    if not region:
+        return {}
+    links = {"task": task_page(attempt["arn"], attempt["cluster"])}
+    if attempt["folder"]:
+        links["folder"] = folder_page(region, attempt["folder"])
+    if attempt["log_group"] and attempt["log_streams"].get("command"):
+        links["log"] = log_page(region, attempt["log_group"], attempt["log_streams"]["command"])
+    return links
