@@ -48,6 +48,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
     def __init__(
         self,
         call: str,
+        *,
         scatter: str | None = None,
         scope: str | None = None,
         settings: dict[str, Any] | None = None,
