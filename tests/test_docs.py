@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 GENERATORS = sorted(DOCS.glob("generate_*.py"))
-PACKAGE = "".join(path.read_text() for path in sorted((ROOT / "airflow_wdl_ecs").rglob("*.py")))
+PACKAGE = "".join(path.read_text() for path in sorted((ROOT / "airflow_wdl_ecs").rglob("*.[ps][yh]")))
 
 
 def _blocks(language: str) -> list[pytest.param]:
