@@ -8,7 +8,8 @@ restarts runs it again, and the lifecycle re-attaches to the ECS task that is al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime, timezone
 from typing import Any
 
@@ -82,9 +83,9 @@ class WdlEcsTaskTrigger(BaseTrigger):
         except asyncio.CancelledError:
             # Airflow cancels a trigger that has outlived its execution_timeout without calling on_kill.
             if self.timeout_after is not None and _aware(self.timeout_after) < datetime.now(timezone.utc):
-                await self._stop("execution_timeout of the Airflow task")
+                await _to_its_end(self._stop("execution_timeout of the Airflow task"))
             elif not HAS_ON_KILL:
-                await self._stop_if_meant()
+                await _to_its_end(self._stop_if_meant())
             raise
 
     async def _end(self) -> TriggerEvent:
@@ -98,7 +99,8 @@ class WdlEcsTaskTrigger(BaseTrigger):
         await tell_of_call(known, outcome, failure)
         if failure:
             self.log.error("%s", failure)
-            return TaskFailedEvent()
+            # Before 3.3 Airflow asks for no retries when a trigger ends a task instance; a worker does.
+            return TaskFailedEvent() if HAS_ON_KILL else TriggerEvent("failed")
         if was_skipped(outcome):
             return TaskSkippedEvent()
         return TaskSuccessEvent(xcoms={"return_value": xcom_of(outcome), **shown.xcoms})
@@ -118,7 +120,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Stop the ECS tasks: a user cleared or marked the task instance (Airflow 3.3 and later)."""
-        await self._stop_if_meant()
+        await _to_its_end(self._stop_if_meant())
 
     async def _stop_if_meant(self) -> None:
         """Stop the ECS tasks, unless this trigger ends only because another triggerer goes on with it.
@@ -179,6 +181,22 @@ class WdlEcsTaskTrigger(BaseTrigger):
             scope=self.scope,
             settings=self.settings,
         )
+
+
+_stopping: set[asyncio.Future[None]] = set()
+
+
+async def _to_its_end(stopping: Coroutine[Any, Any, None]) -> None:
+    """Await something that must not be cut short by Airflow, which cancels a trigger anew every second until it ends.
+
+    The end of the event loop ends it all the same.
+    """
+    task = asyncio.ensure_future(stopping)
+    _stopping.add(task)  # a loop keeps no task alive that nobody refers to
+    task.add_done_callback(_stopping.discard)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
 
 
 def _aware(moment: datetime) -> datetime:

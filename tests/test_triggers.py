@@ -85,6 +85,11 @@ def says(monkeypatch, state: str | None) -> None:
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
 
 
+def failed(event) -> bool:
+    """Whether the event fails the task instance: by itself, or by way of a worker, which asks for retries."""
+    return isinstance(event, TaskFailedEvent) if HAS_ON_KILL else event.payload == "failed"
+
+
 async def until(condition, seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -120,7 +125,7 @@ async def test_a_call_that_succeeds_says_what_ran_and_where_to_see_it(begun, req
 
 async def test_a_command_that_fails_fails_its_task(begun):
     (event,) = await event_of(begun(code=3))
-    assert isinstance(event, TaskFailedEvent)
+    assert failed(event)
 
 
 async def test_a_false_condition_skips_its_task(begun, airflow_on_embedded_aws):
@@ -133,7 +138,7 @@ async def test_a_false_condition_skips_its_task(begun, airflow_on_embedded_aws):
 async def test_a_run_that_never_began_fails_the_task(airflow_on_embedded_aws):
     trigger = WdlEcsTaskTrigger("work", instance={"dag_id": "d", "run_id": "none", "try_number": 1, "map_index": -1})
     (event,) = await event_of(trigger)
-    assert isinstance(event, TaskFailedEvent)
+    assert failed(event)
 
 
 async def test_a_triggerer_that_goes_away_leaves_the_ecs_task_and_the_next_takes_it_up(begun, airflow_on_embedded_aws):
@@ -206,6 +211,29 @@ async def test_a_task_that_was_cleared_and_is_deferred_again_has_its_first_ecs_t
     await asyncio.gather(second, return_exceptions=True)
     await begun(seconds=60, try_number=2).on_kill()
     await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
+
+
+async def test_a_trigger_that_is_cancelled_again_and_again_stops_its_ecs_task_all_the_same(
+    begun, airflow_on_embedded_aws, monkeypatch
+):
+    says(monkeypatch, "failed")
+    trigger = begun(seconds=60)
+
+    async def as_the_triggerer_runs_it() -> None:
+        try:
+            await event_of(trigger)
+        except asyncio.CancelledError:
+            await asyncio.wait_for(trigger.on_kill(), timeout=30)
+            raise
+
+    waiting = asyncio.create_task(as_the_triggerer_runs_it())
+    await until(lambda: running(airflow_on_embedded_aws))
+    await asyncio.sleep(0.5)
+    for _ in range(50):
+        waiting.cancel("user-action")
+        await asyncio.sleep(0.01)
+    await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
+    await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def test_nothing_is_stopped_while_airflow_does_not_answer(begun, airflow_on_embedded_aws, monkeypatch):
