@@ -48,7 +48,7 @@ class Instance:
     """What Airflow says of a task instance, in its latest try.
 
     :param state: Airflow's word; empty if it has none yet.
-    :param scheduled: when its scheduler took it up; ``started`` and ``ended`` likewise: seconds since the epoch.
+    :param scheduled: when its scheduler took it up. :param ended: when it had ended. Seconds since the epoch.
     """
 
     task_id: str
@@ -56,7 +56,6 @@ class Instance:
     state: str
     try_number: int = 0
     scheduled: float | None = None
-    started: float | None = None
     ended: float | None = None
 
 
@@ -159,6 +158,7 @@ class RunReport:
 
     :param scope: the task of an operator on its own whose run this is; None for a compiled workflow's.
     :param digest: of its plan. :param folder: where it keeps everything, ``s3://.../``.
+    :param inputs: those that it was given. :param defaults: for the others, their defaults as WDL text.
     :param outputs: None until it has ended well.
     :param failures: the first failed shards of all calls.
     :param error: what Airflow said went wrong outside of calls, or in a call before its task was started.
@@ -172,6 +172,7 @@ class RunReport:
     folder: str
     state: State
     inputs: dict[str, Any]
+    defaults: dict[str, str]
     outputs: dict[str, Any] | None
     started: float | None
     ended: float | None
@@ -186,10 +187,14 @@ def to_json(report: RunReport | CallReport | ShardReport) -> Any:
     return msgspec.to_builtins(report)
 
 
-def attempt_report(attempt: Attempt, instance: Instance | None = None) -> AttemptReport:
+def attempt_report(
+    attempt: Attempt, *, folder: str = "", scheduled: float | None = None, ended_by: float | None = None
+) -> AttemptReport:
     """What is told of an attempt.
 
-    :param instance: the task instance that runs it.
+    :param folder: where it keeps everything, if its ledger does not say.
+    :param scheduled: when Airflow's scheduler took up its task instance, if it is the first of its try.
+    :param ended_by: when its task instance had ended, if it is the last: a bound, should the ledger not know the end.
     """
     state: State = "running" if attempt.kind is None else "succeeded" if attempt.kind == "succeeded" else "failed"
     return AttemptReport(
@@ -207,23 +212,21 @@ def attempt_report(attempt: Attempt, instance: Instance | None = None) -> Attemp
         launch_type=attempt.launch_type,
         spot=attempt.spot,
         started=attempt.started,
-        ended=_end(attempt),
-        phases=phases(attempt, instance),
-        folder=attempt.prefix,
+        ended=_end(attempt, ended_by),
+        phases=phases(attempt, scheduled=scheduled, ended_by=ended_by),
+        folder=attempt.prefix or folder,
         log_group=attempt.log_group,
         log_streams=attempt.log_streams,
     )
 
 
-def phases(attempt: Attempt, instance: Instance | None = None) -> tuple[Phase, ...]:
+def phases(attempt: Attempt, *, scheduled: float | None = None, ended_by: float | None = None) -> tuple[Phase, ...]:
     """Where an attempt's time went, in order. What is not known is left out, and gaps stay gaps.
 
-    :param instance: its task instance; before the first attempt of its try, Airflow's scheduling counts as queueing.
+    For the parameters see `attempt_report`; Airflow's scheduling counts as queueing.
     """
-    t, ended = attempt.times, _end(attempt)
-    queued = _first(t.taken_up, t.queued)
-    if instance and instance.scheduled is not None and instance.try_number == attempt.try_number:
-        queued = instance.scheduled if queued is None else min(queued, instance.scheduled)
+    t, ended = attempt.times, _end(attempt, ended_by)
+    queued = min((at for at in (t.taken_up, t.queued, scheduled) if at is not None), default=None)
     inside = _first(t.pull_started, t.stage_in_started, t.command_started)
     stretches: list[tuple[PhaseName, float | None, float | None]] = [
         ("queue", queued, _first(t.submitted, attempt.started))
@@ -272,22 +275,42 @@ def shard_state(attempts: Sequence[Attempt], instance: Instance | None, *, run_h
 
 
 def shard_report(
-    call: str, key: str, attempts: Sequence[Attempt], instance: Instance | None, *, run_has_outputs: bool
+    call: str,
+    key: str,
+    attempts: Sequence[Attempt],
+    instance: Instance | None,
+    *,
+    run_has_outputs: bool,
+    folder: str = "",
 ) -> ShardReport:
-    """What is told of a shard."""
+    """What is told of a shard.
+
+    :param folder: where it keeps everything, ``s3://.../``.
+    """
     state = shard_state(attempts, instance, run_has_outputs=run_has_outputs)
     last = attempts[-1] if attempts else None
     reason = ""
     if state == "failed":
         failed = last is not None and last.kind not in (None, "succeeded")
         reason = last.reason if last and failed else _without_attempt(last)
+    told: list[AttemptReport] = []
+    tries: set[int] = set()
+    for attempt in attempts:
+        of_try = instance if instance and instance.try_number == attempt.try_number else None
+        # Only the first attempt of a try has waited for Airflow.
+        first = attempt.try_number not in tries
+        tries.add(attempt.try_number)
+        scheduled = of_try.scheduled if of_try and first else None
+        ended_by = of_try.ended if of_try and attempt is last else None
+        where = f"{folder}{attempt.number}/" if folder else ""
+        told.append(attempt_report(attempt, folder=where, scheduled=scheduled, ended_by=ended_by))
     return ShardReport(
         call=call,
         key=key,
         state=state,
         reason=reason,
         exit_code=last.exit_code if last else None,
-        attempts=tuple(attempt_report(attempt, _of_first(attempts, attempt, instance)) for attempt in attempts),
+        attempts=tuple(told),
         instance=instance,
     )
 
@@ -296,12 +319,6 @@ def _without_attempt(last: Attempt | None) -> str:
     if last is None:
         return "it failed before an ECS task was started; its log in Airflow says why"
     return "Airflow has it as failed; its log there says why"
-
-
-def _of_first(attempts: Sequence[Attempt], attempt: Attempt, instance: Instance | None) -> Instance | None:
-    """The instance, for the first attempt of each try: later ones did not wait for Airflow."""
-    first = next(other for other in attempts if other.try_number == attempt.try_number)
-    return instance if first is attempt else None
 
 
 def call_report(
@@ -404,9 +421,9 @@ def _given(attempt: Attempt) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _end(attempt: Attempt) -> float | None:
+def _end(attempt: Attempt, ended_by: float | None) -> float | None:
     t = attempt.times
-    return None if attempt.kind is None else _first(t.stopped, t.stage_out_ended, t.command_ended)
+    return None if attempt.kind is None else _first(t.stopped, t.stage_out_ended, t.command_ended, ended_by)
 
 
 def _first(*moments: float | None) -> float | None:

@@ -123,6 +123,11 @@ def read_report(
         folder=store.layout.folder,
         state=state,
         inputs=inputs,
+        defaults={
+            declared.name: declared.default_text
+            for declared in plan.inputs
+            if declared.name not in inputs and declared.default_text
+        },
         outputs=outputs,
         started=min(starts, default=None),
         ended=max(ends, default=None) if state in ("succeeded", "failed") else None,
@@ -235,6 +240,7 @@ class _Reader:
             attempts,
             wanted.instance,
             run_has_outputs=self.run_has_outputs,
+            folder=layout.shard(wanted.call, wanted.shard),
         )
 
 

@@ -88,10 +88,9 @@ def test_the_phases_of_an_attempt_that_ended() -> None:
     }
 
 
-def test_airflows_scheduling_is_queueing_of_the_same_try_alone() -> None:
-    early = Instance("work", -1, "success", 1, scheduled=T0 - 30)
-    assert phases(SUCCEEDED, early)[0].started == T0 - 30
-    assert phases(SUCCEEDED, replace(early, try_number=2))[0].started == T0
+def test_airflows_scheduling_is_queueing() -> None:
+    assert phases(SUCCEEDED, scheduled=T0 - 30)[0].started == T0 - 30
+    assert phases(SUCCEEDED, scheduled=T0 + 3)[0].started == T0
 
 
 def test_a_running_attempt_is_in_its_last_phase() -> None:
@@ -103,16 +102,18 @@ def test_what_is_not_known_is_left_out_and_clocks_may_differ() -> None:
     old = replace(SUCCEEDED, times=Times())
     assert phases(old) == ()
     assert attempt_report(old).ended is None
+    assert [phase.name for phase in phases(old, ended_by=T0 + 70)] == ["running"]
     backwards = replace(SUCCEEDED, times=replace(SUCCEEDED.times, stage_in_ended=T0))
     (stage_in,) = [phase for phase in phases(backwards) if phase.name == "stage_in"]
     assert stage_in.ended == stage_in.started
 
 
-def test_only_the_first_attempt_of_a_try_waits_for_airflow() -> None:
-    again = attempt(1, at=T0 + 100)
-    instance = Instance("work", -1, "success", 1, scheduled=T0 - 30)
-    report = shard_report("work", "_", [FAILED, again], instance, run_has_outputs=False)
-    assert [made.phases[0].started for made in report.attempts] == [T0 - 30, T0 + 100]
+def test_only_the_first_attempt_of_airflows_latest_try_has_waited_for_it() -> None:
+    attempts = [FAILED, attempt(1, at=T0 + 100, try_number=2), attempt(2, at=T0 + 200, try_number=2)]
+    instance = Instance("work", -1, "success", 2, scheduled=T0 + 70, ended=T0 + 300)
+    report = shard_report("work", "0", attempts, instance, run_has_outputs=False, folder="s3://b/0/")
+    assert [made.phases[0].started for made in report.attempts] == [T0, T0 + 70, T0 + 200]
+    assert [made.folder for made in report.attempts] == ["s3://b/0/0/", "s3://b/0/1/", "s3://b/0/2/"]
 
 
 def test_reasons_are_of_failures() -> None:

@@ -81,7 +81,13 @@ def told_of(session: Session, run: ListedRun) -> Told:
     rows = session.execute(select(*columns).where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id))
     instances = {
         (task, index): Instance(
-            task, index, str(state or ""), tries or 0, _seconds(scheduled or queued), _seconds(started), _seconds(ended)
+            # One that starts in the triggerer is neither scheduled nor queued: it starts when it is handed over.
+            task,
+            index,
+            str(state or ""),
+            tries or 0,
+            _seconds(scheduled or queued or started),
+            _seconds(ended),
         )
         for task, index, state, tries, scheduled, queued, started, ended in rows
     }

@@ -179,7 +179,7 @@ class RunView extends View {
       !alone && this.failures(),
       !alone && this.values("Outputs", "outputs", report.outputs),
       this.timing(calls),
-      !alone && this.values("Inputs", "inputs", report.inputs),
+      !alone && this.values("Inputs", "inputs", report.inputs, this.defaults()),
       this.where(),
     ].filter(Boolean);
   }
@@ -261,7 +261,14 @@ class RunView extends View {
     return h("a", { href, "data-key": `task ${shard.call}/${shard.key}` }, text);
   }
 
-  values(title, name, values) {
+  defaults() {
+    const entries = Object.entries(this.report.defaults);
+    if (!entries.length) return null;
+    const rows = entries.flatMap(([name, text]) => [h("dt", {}, name), h("dd.code", {}, text)]);
+    return h("details.muted", {}, h("summary", {}, `${entries.length} with their defaults`), h("dl.values", {}, rows));
+  }
+
+  values(title, name, values, more) {
     if (!values) return null;
     const entries = Object.entries(values);
     const rows = entries.map(([key, value]) => [h("dt", {}, key), h("dd", {}, this.value(value))]);
@@ -269,7 +276,8 @@ class RunView extends View {
       "section",
       { "data-testid": name },
       h("h2", {}, title),
-      entries.length ? h("dl.values", {}, rows.flat()) : h("p.muted", {}, "none"),
+      entries.length ? h("dl.values", {}, rows.flat()) : !more && h("p.muted", {}, "none"),
+      more,
     );
   }
 
@@ -528,7 +536,7 @@ class Axis {
   ticks() {
     const length = this.last - this.first;
     return [0, 0.25, 0.5, 0.75, 1].map((part) =>
-      h("small", { at: part === 1 ? { right: 0 } : { left: `${100 * part}%` } }, seconds(length * part) || "0"),
+      h("small", { at: part === 1 ? { right: 0 } : { left: `${100 * part}%` } }, part ? seconds(length * part) : "0"),
     );
   }
 }
