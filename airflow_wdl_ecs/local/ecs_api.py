@@ -215,6 +215,8 @@ class EcsApi:
         elif fault.kind == "out_of_memory":
             reason = "OutOfMemoryError: Container killed due to memory usage"
             agent.later(fault.after, lambda: agent.kill_container(agent_task, fault.container or "command", reason))
+        elif fault.kind == "kill":
+            agent.later(fault.after, lambda: agent.kill_container(agent_task, fault.container or "command", ""))
         else:
             agent_task.pull_failures = {
                 name: f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {plan.spec.image}"
@@ -244,8 +246,13 @@ class EcsApi:
             if task is None or self._hidden(task):
                 failures.append({"arn": _as_arn(name, cluster_arn), "reason": "MISSING"})
             else:
-                found.append(describe(task, include_tags, self._faults.now.stale_for))
+                found.append(self._skewed(describe(task, include_tags, self._faults.now.stale_for)))
         return {"tasks": found, "failures": failures}
+
+    def _skewed(self, task: Json) -> Json:
+        """A task as ECS's clock has it."""
+        skew = self._faults.now.clock_skew
+        return {name: value + skew if name.endswith("At") and skew else value for name, value in task.items()}
 
     def _list_tasks(self, request: Json, region: str) -> Json:
         cluster_arn = self._cluster_arn(request, region)

@@ -92,6 +92,11 @@ class Endpoint:
         """
         self.ask("/_wdl/faults", "PUT", json.dumps(faults).encode())
 
+    def held(self) -> list[str]:
+        """The requests that a fault holds, such as ``["s3:PUT /bucket/key"]``; `set_faults` lets them go."""
+        found: list[str] = json.loads(self.ask("/_wdl/held"))
+        return found
+
 
 def write_endpoint(state: Path, endpoint: Endpoint) -> None:
     """Publish an endpoint, readable by this user alone."""

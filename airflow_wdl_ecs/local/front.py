@@ -12,6 +12,7 @@ import hmac
 import io
 import json
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from .ecs_api import EcsApi
-from .faults import FaultDesk
+from .faults import FaultDesk, RequestFault
 from .journal import KEPT, Journal
 from .object_reads import is_plain, read_object
 from .s3_state import ObjectFolder
@@ -131,6 +132,50 @@ class Front:
         if self._faults.throttled(operation):
             error = ApiError("ThrottlingException", "Rate exceeded", 503 if service == "s3" else 400)
             return _refuse(environ, service, error, start_response)
+        if self._faults.now.requests:
+            key = _body(environ).decode(errors="replace") if target else path
+            fault = self._faults.take_request_fault(operation, key)
+            if fault is not None:
+                what = f"{operation} {target or path}"
+                return self._faulty(fault, what, service, environ, start_response)
+        return self._handled(path, service, region, environ, start_response)
+
+    def _faulty(
+        self, fault: RequestFault, what: str, service: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Do to a request what a fault says."""
+        path, region = environ.get("PATH_INFO", ""), _credential(environ)[1]
+        answered: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def keep(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            answered.append((status, headers))
+
+        def handle() -> bytes:
+            answer = self._handled(path, service, region, environ, keep)
+            try:
+                return b"".join(answer)
+            finally:
+                getattr(answer, "close", lambda: None)()
+
+        body = handle() if fault.after or fault.kind == "truncate" else None
+        if fault.kind == "hold":
+            self._faults.hold(what)
+            if not fault.abandon:
+                body = handle() if body is None else body
+                start_response(*answered[-1])
+                return [body]
+        elif fault.kind == "error":
+            return _refuse(environ, service, ApiError(fault.code, "An injected fault.", fault.status), start_response)
+        if fault.kind == "truncate" and body is not None and answered[-1][0].startswith("2") and body:
+            start_response(*answered[-1])
+            return _half(body, environ)
+        _close(environ)
+        raise ConnectionAbortedError(what)
+
+    def _handled(
+        self, path: str, service: str, region: str, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        target, method = environ.get("HTTP_X_AMZ_TARGET", ""), environ.get("REQUEST_METHOD", "")
         if path.startswith("/moto-api"):
             return _text(start_response, 404, "Not here.")
         if target.startswith(ECS_TARGET):
@@ -189,6 +234,8 @@ class Front:
             return _json(start_response, 200, {"nonce": self._nonce})
         if path == "/_wdl/stats":
             return _json(start_response, 200, {"calls": dict(self.calls)})
+        if path == "/_wdl/held":
+            return _json(start_response, 200, self._faults.held())
         if path == "/_wdl/faults":
             return self._set_faults(environ, start_response)
         return _text(start_response, 404, "Not here.")
@@ -206,6 +253,26 @@ class Front:
         except (msgspec.DecodeError, ApiError) as error:
             return _text(start_response, 400, str(error))
         return _send(start_response, 200, "application/json", msgspec.json.encode(self._faults.now))
+
+
+def _body(environ: Environ) -> bytes:
+    """The body of a request, which can be read again."""
+    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return body
+
+
+def _close(environ: Environ) -> None:
+    """Close the connection of a request, as far as its client is concerned."""
+    with contextlib.suppress(OSError):
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+
+
+def _half(body: bytes, environ: Environ) -> Iterator[bytes]:
+    """Half of a body, and then nothing."""
+    yield body[: len(body) // 2]
+    _close(environ)
+    raise ConnectionAbortedError
 
 
 def _credential(environ: Environ) -> tuple[str, str, str]:
@@ -230,7 +297,7 @@ def _refuse(environ: Environ, service: str, error: ApiError, start_response: Sta
     """An error in the protocol of the service: JSON for those with a target header, XML for the others."""
     if "HTTP_X_AMZ_TARGET" in environ:
         return _error(start_response, error)
-    code = _S3_CODES[error.code] if service == "s3" else error.code
+    code = _S3_CODES.get(error.code, error.code) if service == "s3" else error.code
     text = f"<Error><Code>{code}</Code><Message>{error.message}</Message></Error>"
     if service != "s3":
         text = f"<ErrorResponse>{text}</ErrorResponse>"
