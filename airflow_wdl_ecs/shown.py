@@ -26,7 +26,7 @@ from .lifecycle import CallOutcome
 from .links import CommandLogLink, EcsTaskLink, S3FolderLink, WdlRunLink, run_page
 from .plan import Shard
 from .run import Run
-from .shard import Log
+from .story import Log
 from .storage import shard_key
 from .task import TaskRequest
 
@@ -47,11 +47,15 @@ Put = Callable[[str, Any], None]
 """Puts a value into the task instance's XCom under a key; it blocks, and any thread may call it."""
 
 
-def run_links(run: Run) -> dict[str, str]:
+def run_links(run: Run, log: Any) -> dict[str, str]:
     """The links of a run: XCom key -> address. Without an AWS console, only that of this package's own page."""
-    links = {WdlRunLink.key: run_page(run.dag_id, run.run_id, scope=run.scope)}
-    if _has_console(run):
-        links[S3FolderLink.key] = folder_page(_region(run), run.folder)
+    links: dict[str, str] = {}
+    try:
+        links[WdlRunLink.key] = run_page(run.dag_id, run.run_id, scope=run.scope)
+        if _has_console(run):
+            links[S3FolderLink.key] = folder_page(_region(run), run.folder)
+    except Exception as error:
+        log.warning("the links of this run cannot be said: %r", error)
     return links
 
 
@@ -116,7 +120,7 @@ class ShownCall:
         prefixes: Sequence[Shard],
         *,
         put: Put | None,
-        log: Log,
+        log: Any,
         longest: int,
         label: str = "",
     ) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, BaseOperator
 
 from .lineage import operator_lineage
+from .links import RUN_LINKS
 from .params import given_inputs
 from .plan import Plan
 from .task_context import airflow_errors, begin_run_of, open_run_of, settings_overrides
@@ -42,6 +43,7 @@ class WdlInputsOperator(TemplatedInputs):
     """
 
     template_fields = ("inputs",)
+    operator_extra_links = RUN_LINKS
 
     def __init__(
         self,
@@ -60,11 +62,14 @@ class WdlInputsOperator(TemplatedInputs):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin the run."""
+        from .shown import run_links
+
         with airflow_errors():
             run = begin_run_of(self.plan, self._all_inputs(context), context, self.settings, self.scope)
             for name, value in run.inputs.items():
                 self.log.info("input %s = %s", name, value)
             self.log.info("the run's folder is %s", run.folder)
+            self.shown_links = run_links(run, self.log)
             return {"folder": run.folder, "inputs": dict(run.inputs)}
 
     def _all_inputs(self, context: Context) -> dict[str, Any]:
@@ -123,6 +128,8 @@ class WdlOutputsOperator(BaseOperator):
     :param scope: as the ``inputs`` task has it.
     """
 
+    operator_extra_links = RUN_LINKS
+
     def __init__(
         self,
         *,
@@ -138,9 +145,11 @@ class WdlOutputsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate the outputs."""
         from .run import finish_run
+        from .shown import run_links
 
         with airflow_errors():
             run = open_run_of(context, self.settings, self.scope)
+            self.shown_links = run_links(run, self.log)
             outputs = finish_run(run)
             for name, value in outputs.items():
                 self.log.info("output %s = %s", name, value)

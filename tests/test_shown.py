@@ -243,8 +243,12 @@ async def test_what_was_adopted_without_running_shows_no_task():
     assert urlsplit(shown.links[EcsTaskLink.key]).path == PAGE
 
 
-def test_a_run_has_its_folder_and_its_page():
-    links = run_links(run_of())
+def test_a_run_has_its_folder_and_its_page(caplog):
+    links = run_links(run_of(), LOG)
     assert parse_qs(urlsplit(links[S3FolderLink.key]).query)["prefix"] == ["wdl/runs/d/r/"]
     assert links[WdlRunLink.key] == f"{PAGE}?dag_id=d&run_id=r"
-    assert set(run_links(run_of("http://127.0.0.1:1"))) == {WdlRunLink.key}
+    assert set(run_links(run_of("http://127.0.0.1:1"), LOG)) == {WdlRunLink.key}
+    broken = run_of()
+    broken.clients = lambda service: SimpleNamespace()
+    assert set(run_links(broken, LOG)) == {WdlRunLink.key}
+    assert "cannot be said" in caplog.text
