@@ -26,7 +26,6 @@ from .lifecycle import CallOutcome
 from .links import CommandLogLink, EcsTaskLink, S3FolderLink, WdlRunLink, run_page
 from .plan import Shard
 from .run import Run
-from .story import Log
 from .storage import shard_key
 from .task import TaskRequest
 
