@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
+
+from asgiref.sync import sync_to_async
 
 from .aws import Clients, in_evaluation_thread
 from .ecs.settings import SECTION, EcsSettings, describe_settings
@@ -130,6 +132,27 @@ class HostedCall:
         BaseXCom.set(
             key, value, dag_id=self.dag_id, task_id=str(self.task_id), run_id=self.run_id, map_index=self.map_index
         )
+
+    async def push_outputs(self, outputs: Any, log: Any) -> bool:
+        """Push a call's outputs into XCom as a worker does, where that matters; whether it did.
+
+        The event that ends a task instance writes XComs past the deployment's XCom backend, and as a text that holds
+        JSON. That will do for the calls of a workflow's own DAG, whose values are in the run's folder; not where other
+        tasks read them, nor where a deployment keeps its XComs elsewhere.
+        """
+        from airflow.sdk.bases.xcom import BaseXCom
+        from airflow.sdk.execution_time.xcom import XCom
+
+        if self.task_id is None or (self.scope is None and XCom is BaseXCom):
+            return False
+        where = {"dag_id": self.dag_id, "task_id": self.task_id, "run_id": self.run_id, "map_index": self.map_index}
+        push = sync_to_async(partial(XCom.set, "return_value", outputs, **where), thread_sensitive=False)
+        try:
+            await push()
+        except Exception as error:
+            log.warning("the outputs could not be pushed through the XCom backend: %r", error)
+            return False
+        return True
 
     async def stop(self, reason: str) -> None:
         """Stop the ECS tasks that this task instance has started, in this try or an earlier one."""

@@ -103,7 +103,9 @@ class WdlEcsTaskTrigger(BaseTrigger):
             return TaskFailedEvent() if HAS_ON_KILL else TriggerEvent("failed")
         if was_skipped(outcome):
             return TaskSkippedEvent()
-        return TaskSuccessEvent(xcoms={"return_value": xcom_of(outcome), **shown.xcoms})
+        outputs = xcom_of(outcome)
+        pushed = await self._hosted().push_outputs(outputs, self.log)
+        return TaskSuccessEvent(xcoms={**({} if pushed else {"return_value": outputs}), **shown.xcoms})
 
     async def _outcome(self, shown: ShownCall) -> tuple[CallOutcome, str]:
         """How the call ended, and why it failed if it did."""
