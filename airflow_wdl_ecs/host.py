@@ -148,7 +148,8 @@ class HostedCall:
         where = {"dag_id": self.dag_id, "task_id": self.task_id, "run_id": self.run_id, "map_index": self.map_index}
         push = sync_to_async(partial(XCom.set, "return_value", outputs, **where), thread_sensitive=False)
         try:
-            await push()
+            # A message to the supervisor that is given up half-way spoils those after it.
+            await asyncio.shield(asyncio.ensure_future(push()))
         except Exception as error:
             log.warning("the outputs could not be pushed through the XCom backend: %r", error)
             return False
