@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from ..aws import Clients, aws_errors, error_code
 from ..ecs.console import folder_page, is_amazon, log_page, task_page
 from ..ecs.request import log_stream
+from ..ecs.settings import how_to_set
+from ..errors import SettingsError
 from ..host import airflow_clients, resolve_settings
 from ..ledger import Attempt, Ledger
 from ..report import ShardReport, indices, may_download, shortened, to_json
@@ -127,6 +129,8 @@ def open_run_of_airflow(session: Session, run: ListedRun, scope: str | None) -> 
     store = RunStore(clients("s3"), layout)
     if not airflow_runs.has_wdl(session, run):
         return RunOfAirflow(run, Told(run.state, {}), store, clients, wdl=False)
+    if not layout.workspace:
+        raise SettingsError("workspace is not set, so it is not known where runs are", hint=how_to_set("workspace"))
     within = tuple(scopes(store))
     if scope is None and within and read_about(store) is None:
         scope = within[0]
