@@ -7,18 +7,19 @@ there, and how much of each budget is used. The decisions are pure; only `Ledger
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from typing import Any, cast
 
 import msgspec
 
-from .ecs.resources import Policy
+from .ecs.resources import Policy, more_memory
 from .ecs.settings import EcsSettings
-from .ecs.status import Budget, Kind, TaskStatus
+from .ecs.status import Budget, Kind, TaskStatus, ecs_times, launch_type
 from .plan import Shard
 from .storage import RunStore
-from .task import Outputs, TaskHandle
+from .task import Outputs, TaskHandle, TaskResult
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,31 @@ class Times:
     stage_out_started: float | None = None
     stage_out_ended: float | None = None
     stopped: float | None = None
+
+    def with_those(self, *found: Mapping[str, float]) -> Times:
+        """These, and those that have been found since; names that are not here are left out."""
+        known = {name: moment for some in found for name, moment in some.items() if name in self.__dataclass_fields__}
+        return replace(self, **known)
+
+    def phases(self) -> dict[str, float]:
+        """What took how many seconds, in order; what is not known is left out.
+
+        ``slot``: waiting for the deployment's own limits; ``capacity``: until ECS took the task; ``start``: until its
+        first container ran, of which ``image`` is the pulling of the images; then the stages, and the start of the
+        command's container between the first two.
+        """
+        marks = {
+            "slot": (self.queued, self.submitted),
+            "capacity": (self.submitted, self.created),
+            "start": (self.created, self.stage_in_started),
+            "image": (self.pull_started, self.pull_stopped),
+            "stage-in": (self.stage_in_started, self.stage_in_ended),
+            "command start": (self.stage_in_ended, self.command_started),
+            "command": (self.command_started, self.command_ended),
+            "stage-out": (self.command_ended, self.stage_out_ended),
+        }
+        # Clocks of different machines may differ by a little.
+        return {name: max(0.0, b - a) for name, (a, b) in marks.items() if a is not None and b is not None}
 
 
 @dataclass(frozen=True)
@@ -111,6 +137,11 @@ class Attempt:
         """This attempt with its end."""
         return replace(self, kind=status.kind, exit_code=status.exit_code, reason=status.reason, budget=status.budget)
 
+    def knowing(self, task: Mapping[str, Any] | None, result: TaskResult | None) -> Attempt:
+        """This attempt with what ECS and its containers say of it, as far as they do."""
+        times = self.times.with_those(ecs_times(task or {}), result.times if result else {})
+        return replace(self, times=times, launch_type=launch_type(task or {}) or self.launch_type)
+
 
 @dataclass(frozen=True)
 class Success:
@@ -168,6 +199,8 @@ def budget_of(budget: Budget, policy: Policy, settings: EcsSettings) -> int:
         # Spot capacity may be taken away as often as the author allowed for, and then a host may be lost besides.
         "interruption": policy.preemptible + settings.infrastructure_retries,
         "infrastructure": settings.infrastructure_retries,
+        # A budget of time: see `may_try_again`.
+        "capacity": 0,
     }
     return sizes[budget]
 
@@ -175,8 +208,53 @@ def budget_of(budget: Budget, policy: Policy, settings: EcsSettings) -> int:
 def may_try_again(attempts: Sequence[Attempt], try_number: int, policy: Policy, settings: EcsSettings) -> bool:
     """Whether there is to be a fresh attempt in this try after the last one, which has failed."""
     last = attempts[-1]
-    used = sum(a.budget == last.budget for a in attempts if a.try_number == try_number)
-    return used <= budget_of(last.budget, policy, settings)
+    if last.budget == "capacity":
+        return _waited(attempts, try_number) < settings.capacity_timeout
+    if last.budget == "memory" and last.memory_given >= more_memory(last.memory_given, policy, settings) > 0:
+        return False
+    return _used(attempts, try_number) <= budget_of(last.budget, policy, settings)
+
+
+def decision(attempts: Sequence[Attempt], try_number: int, policy: Policy, settings: EcsSettings) -> str:
+    """What `may_try_again` says, and why, in words."""
+    last, again = attempts[-1], may_try_again(attempts, try_number, policy, settings)
+    if last.budget == "none":
+        return "not trying again: it would end in the same way"
+    if last.budget == "capacity":
+        what = f"waiting for capacity for {_waited(attempts, try_number):.0f} of {settings.capacity_timeout:.0f} s"
+        return f"{'trying' if again else 'not trying'} again: {what} (capacity_timeout)"
+    size, used = budget_of(last.budget, policy, settings), _used(attempts, try_number)
+    if again:
+        more = more_memory(last.memory_given, policy, settings) if last.budget == "memory" else 0
+        return f"trying again{f' with {more} MiB' if more else ''}: {used} of {size} times ({_PAID_BY[last.budget]})"
+    if used <= size:
+        return f"not trying again: it cannot have more than {last.memory_given} MiB (out_of_memory_limit)"
+    return f"not trying again: {_PAID_BY[last.budget]} allows {size} fresh attempts" + (" in one try" if size else "")
+
+
+_PAID_BY: dict[Budget, str] = {
+    "command": "maxRetries",
+    "memory": "out_of_memory_retries",
+    "interruption": "preemptible and infrastructure_retries",
+    "infrastructure": "infrastructure_retries",
+}
+
+
+def _used(attempts: Sequence[Attempt], try_number: int) -> int:
+    """How many attempts of this try have been paid from the last one's budget."""
+    return sum(a.budget == attempts[-1].budget for a in attempts if a.try_number == try_number)
+
+
+def _without_capacity(attempts: Sequence[Attempt], try_number: int) -> list[Attempt]:
+    """The last attempts of this try, all of which failed for want of capacity."""
+    of_try = [a for a in attempts if a.try_number == try_number]
+    return list(takewhile(lambda a: a.budget == "capacity", reversed(of_try)))[::-1]
+
+
+def _waited(attempts: Sequence[Attempt], try_number: int) -> float:
+    """Seconds for which there has been no capacity."""
+    lacking = _without_capacity(attempts, try_number) or attempts[-1:]
+    return (lacking[-1].times.stopped or lacking[-1].started) - (lacking[0].times.submitted or lacking[0].started)
 
 
 def runs_on_spot(attempts: Sequence[Attempt], try_number: int, policy: Policy, settings: EcsSettings) -> bool:
@@ -187,8 +265,10 @@ def runs_on_spot(attempts: Sequence[Attempt], try_number: int, policy: Policy, s
 
 def pause_before(attempts: Sequence[Attempt], try_number: int) -> float:
     """Seconds to wait before a fresh attempt: none after a failure of the command, more each time after others."""
-    if not attempts or attempts[-1].budget != "infrastructure":
+    if not attempts or attempts[-1].budget not in ("infrastructure", "capacity"):
         return 0.0
+    if attempts[-1].budget == "capacity":
+        return min(5.0 * 1.5 ** (len(_without_capacity(attempts, try_number)) - 1), 60.0)
     used = sum(a.budget == "infrastructure" for a in attempts if a.try_number == try_number)
     return min(2.0**used, 60.0)
 

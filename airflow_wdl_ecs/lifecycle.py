@@ -22,8 +22,9 @@ from .errors import EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .run import Run
-from .shard import Audience, HostedCall, Log, ShardRun, Starting, starting
+from .shard import Audience, HostedCall, ShardRun, Starting, starting
 from .storage import shard_key
+from .story import Log
 from .task import Outputs, TaskHandle
 
 START_LIMIT = 10.0

@@ -16,17 +16,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-import msgspec
-
 from .aws import in_evaluation_thread, in_thread
 from .ecs.client import EcsClient, StartedTask
+from .ecs.logs import LogsClient, LogSettings, LogTail, logs_client
 from .ecs.poller import Pace, poller
-from .ecs.request import log_stream, run_task, task_definition
+from .ecs.request import COMMAND, STAGE_IN, STAGE_OUT, log_stream, run_task, task_definition
 from .ecs.resources import (
     Policy,
     TaskSize,
     describe,
-    ignored_attributes,
     more_memory,
     policy_of,
     resources_of,
@@ -35,9 +33,11 @@ from .ecs.resources import (
 from .ecs.staging import stage_in_script, stage_out_script
 from .ecs.status import TaskStatus, classify, command_status
 from .errors import AwsError, CallError, EvaluationError, WdlEcsError
-from .ledger import Attempt, Ledger, Success, may_try_again, pause_before, runs_on_spot
+from .ledger import Attempt, Ledger, Success, Times, decision, may_try_again, pause_before, runs_on_spot
 from .plan import Shard
+from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
+from .story import Log, durations, short, tell_inputs, tell_request
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 STDERR_LINES = 20
 """Lines of a failed command's stderr that its error carries."""
 
-_TAIL = 16 * 1024
 _SOON = 1.0
 """Seconds after its start within which a task cannot have ended."""
 
@@ -56,16 +55,6 @@ class Audience(Protocol):
 
     def attempt(self, shard: Shard, attempt: Attempt, request: TaskRequest) -> None:
         """An attempt has started, or is taken up again."""
-
-
-class Log(Protocol):
-    """What the lifecycle tells its story to; a `logging.Logger` is one."""
-
-    def info(self, message: str, *values: Any) -> Any:
-        """Tell what happens."""
-
-    def warning(self, message: str, *values: Any) -> Any:
-        """Tell what a person may want to change."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +126,7 @@ class ShardRun:
         self.identity = CallIdentity(self.run.dag_id, self.run.run_id, hosted.call, shard, hosted.try_number)
         self.ledger = Ledger(self.run.store, hosted.call, shard)
         self.attempts: list[Attempt] = []
+        self.times = Times(taken_up=time.time())
         self._failure: WdlEcsError | None = None
 
     async def to_the_end(self) -> Outputs:
@@ -152,7 +142,7 @@ class ShardRun:
         success = Success(self.hosted.try_number, self.attempts[-1].number, outputs)
         await in_thread(self.ledger.write_success, success)
         for name, value in outputs.items():
-            self.log.info("output %s = %s", name, _short(value))
+            self.log.info("output %s = %s", name, short(value))
         return outputs
 
     async def _take_up(self) -> Outputs | None:
@@ -167,7 +157,10 @@ class ShardRun:
         prepared = await self._prepare(last.number, last.memory)
         if failed:
             # Nobody was told of it: that the host has gone away pays for no attempt.
-            self._failure = await in_thread(self._error, prepared.request.prefix, last.status)
+            prefix = prepared.request.prefix
+            self._failure = self._error(
+                prefix, last.status, await in_thread(last_words, self.run.store, prefix, STDERR_LINES)
+            )
             return None
         self.log.info("taking up attempt %d, ECS task %s", last.number, last.arn)
         if not own:
@@ -184,7 +177,7 @@ class ShardRun:
     def _again(self) -> bool:
         settings, last = self.hosted.run.settings, self.attempts[-1]
         again = may_try_again(self.attempts, self.hosted.try_number, self._policy, settings)
-        what = "trying again" if again else "not trying again"
+        what = decision(self.attempts, self.hosted.try_number, self._policy, settings)
         self.log.warning("attempt %d: %s: %s; %s", last.number, last.kind, last.reason, what)
         return again
 
@@ -193,8 +186,9 @@ class ShardRun:
         if not self.attempts:
             return 0
         last = self.attempts[-1]
-        if last.kind == "out_of_memory" and self._size is not None:
-            return more_memory(self._size, self.hosted.run.settings.out_of_memory_factor, self.hosted.run.settings)
+        given = last.memory_given or (self._size.memory if self._size else 0)
+        if last.kind == "out_of_memory" and given:
+            return more_memory(given, self._policy, self.hosted.run.settings)
         return last.memory
 
     _policy = Policy()
@@ -250,6 +244,7 @@ class ShardRun:
     async def _attempt(self, prepared: _Prepared) -> Outputs | None:
         """Start a fresh attempt and wait for its end; None if it failed."""
         self._tell(prepared)
+        self.times = replace(self.times, queued=time.time())
         async with self.hosted.ecs.slots.hold(self.hosted.limits()):
             # A host that goes away while the task starts must not leave a task that is in no ledger.
             start = Starting(prepared.request.prefix)
@@ -280,6 +275,7 @@ class ShardRun:
                 # A host that died before it could record the attempt has started it, and ECS may have forgotten it.
                 task = StartedTask(TaskHandle("", settings.cluster), earlier=True)
             else:
+                self.times = replace(self.times, submitted=time.time())
                 task = await ecs.run_task(
                     arguments,
                     capacity_timeout=settings.capacity_timeout,
@@ -289,17 +285,41 @@ class ShardRun:
         except AwsError:
             ecs.forget_task_definition(definition)
             raise
-        memory = request.resources.memory if self._memory() else 0
         handle = task.handle
         # What an earlier try has started is that try's: its failure is no reason for this one to end.
         of_try = self.hosted.try_number - task.earlier
-        self.attempts.append(Attempt(request.attempt, of_try, handle.arn, handle.cluster, time.time(), spot, memory))
+        self.attempts.append(self._record(prepared, handle, of_try, spot=spot))
         await in_thread(self.ledger.write_attempts, self.attempts)
         self._announce(prepared)
         self.log.info("attempt %d is ECS task %s%s", request.attempt, handle.arn, " on Spot capacity" if spot else "")
         self.log.info("its log is %s %s", settings.log_group, log_stream(handle.arn))
         if start.stop and handle.arn:
             await ecs.stop_task(handle, start.stop)
+
+    def _record(self, prepared: _Prepared, handle: TaskHandle, try_number: int, *, spot: bool) -> Attempt:
+        request, size, settings = prepared.request, prepared.size, self.hosted.run.settings
+        providers = settings.spot_capacity_providers if spot else settings.capacity_providers
+        containers = (STAGE_IN, COMMAND, STAGE_OUT) if handle.arn else ()
+        return Attempt(
+            request.attempt,
+            try_number,
+            handle.arn,
+            handle.cluster,
+            time.time(),
+            spot,
+            request.resources.memory if self._memory() else 0,
+            times=self.times,
+            prefix=request.prefix,
+            image=request.image,
+            asked=describe(request.resources),
+            cpu=size.cpu / 1024,
+            memory_given=size.memory,
+            disk=size.disk or 0,
+            gpu=size.gpu,
+            launch_type=", ".join(providers) or settings.launch_type,
+            log_group=settings.log_group,
+            log_streams={name: log_stream(handle.arn, name) for name in containers},
+        )
 
     def _announce(self, prepared: _Prepared) -> None:
         if self.hosted.audience is not None:
@@ -323,15 +343,8 @@ class ShardRun:
     def _tell(self, prepared: _Prepared) -> None:
         """Tell what is about to run."""
         if not self.attempts:
-            for name, value in self.inputs.items():
-                self.log.info("input %s = %s", name, _short(value))
-            ignored = ignored_attributes(prepared.evaluation.runtime)
-            if ignored:
-                self.log.info("runtime attributes that do nothing here: %s", ", ".join(ignored))
-        request = prepared.request
-        self.log.info("image %s", request.image)
-        self.log.info("asks for %s; is given %s", describe(request.resources), prepared.size)
-        self.log.info("the attempt is kept in %s", request.prefix)
+            tell_inputs(self.log, self.inputs, prepared.evaluation.runtime)
+        tell_request(self.log, prepared.request, prepared.size, self.hosted.run.settings)
 
     async def _wait(self, prepared: _Prepared) -> Outputs | None:
         """Wait for the end of the last attempt, record it, and give the outputs of a success."""
@@ -339,85 +352,128 @@ class ShardRun:
         soon = attempt.arn and attempt.kind is None and time.time() - attempt.started <= _SOON
         result = None if soon else await self._result(prefix)
         task = None
-        if attempt.arn and (result is None or not prepared.policy.succeeded(result.exit_code)):
-            # Only of a success is everything known without ECS.
-            task = await self._stopped(attempt)
-            result = await self._result(prefix)
-        staging_log = "" if result else await in_thread(self._staging_log, prefix)
-        status = classify(task, result, prepared.policy, staging_log=staging_log)
-        outputs: Outputs | None = None
-        if status.kind == "succeeded" and result is not None:
-            outputs, status = await self._outputs(prepared, result, status)
-        else:
-            self._failure = await in_thread(self._error, prefix, status)
+        tail = self._tail(attempt)
+        try:
+            if attempt.arn and (result is None or not prepared.policy.succeeded(result.exit_code)):
+                # Only of a success is everything known without ECS.
+                task = await self._stopped(attempt, tail)
+                result = await self._result(prefix)
+            return await self._end(prepared, attempt, task, result, tail)
+        finally:
+            tail.stop()
+
+    async def _end(
+        self,
+        prepared: _Prepared,
+        attempt: Attempt,
+        task: dict[str, Any] | None,
+        result: TaskResult | None,
+        tail: LogTail,
+    ) -> Outputs | None:
+        """Record how an attempt has ended, and tell it."""
+        attempt = self.attempts[-1] = attempt.knowing(task, result)
+        outputs, status = await self._judge(prepared, task, result, tail)
         self.attempts[-1] = attempt.ended(status)
+        took = durations(attempt)
+        if took:
+            self.log.info("attempt %d took: %s", attempt.number, took)
         await in_thread(self.ledger.write_attempts, self.attempts)
         return outputs
 
-    async def _stopped(self, attempt: Attempt) -> dict[str, Any] | None:
+    async def _judge(
+        self, prepared: _Prepared, task: dict[str, Any] | None, result: TaskResult | None, tail: LogTail
+    ) -> tuple[Outputs | None, TaskStatus]:
+        """How an attempt has ended, and the outputs of one that has succeeded."""
+        store, prefix = self.run.store, prepared.request.prefix
+        if result is not None and prepared.policy.succeeded(result.exit_code):
+            return await self._outputs(prepared, result, tail)
+        if task is not None or result is not None:
+            await tail.finish()
+        said = "" if result else await in_thread(staging_log, store, prefix)
+        stderr = await in_thread(last_words, store, prefix, STDERR_LINES)
+        status = classify(task, result, prepared.policy, staging_log=said, stderr="\n".join(stderr))
+        if not tail.told:
+            for line in stderr:
+                self.log.info("stderr: %s", line)
+        self._failure = self._error(prefix, status, stderr)
+        return None, status
+
+    def _tail(self, attempt: Attempt) -> LogTail:
+        """What repeats the command's log in this one."""
+        s, run = self.hosted.run.settings, self.run
+
+        async def client() -> LogsClient:
+            return logs_client(await in_thread(run.clients, "logs"))
+
+        return LogTail(
+            client,
+            attempt.log_group,
+            attempt.log_streams.get(COMMAND, ""),
+            LogSettings(s.live_logs, s.live_logs_interval, s.live_logs_lines),
+            tell=partial(self.log.info, "%s"),
+            warn=partial(self.log.warning, "%s"),
+        )
+
+    async def _stopped(self, attempt: Attempt, tail: LogTail) -> dict[str, Any] | None:
         """The task of an attempt when it has stopped; None if ECS does not know it."""
+
+        def on_change(task: Mapping[str, Any]) -> None:
+            state = command_status(task)
+            self.log.info("ECS task is %s, %.1f s after its start", state, time.time() - attempt.started)
+            if state == "running":
+                tail.start()
+
         settings = self.hosted.run.settings
         age = max(0.0, time.time() - attempt.started)
         return await poller(self.hosted.ecs, attempt.cluster).stopped(
             attempt.handle,
             Pace(settings.poll_fastest, settings.poll_slowest),
             age=age if age > _SOON else 0.0,
-            on_change=lambda task: self.log.info("ECS task is %s", command_status(task)),
+            on_change=on_change,
         )
 
     async def _result(self, prefix: str) -> TaskResult | None:
-        return _read_result(await in_thread(self.run.store.get, f"{prefix}result.json"))
+        return await in_thread(result_of, self.run.store, prefix)
 
     async def _outputs(
-        self, prepared: _Prepared, result: TaskResult, status: TaskStatus
+        self, prepared: _Prepared, result: TaskResult, tail: LogTail
     ) -> tuple[Outputs | None, TaskStatus]:
-        """Evaluate the outputs; what fails in them counts as a failure of the command."""
-        seconds = time.time() - self.attempts[-1].started
-        self.log.info("the command succeeded with exit code %d after %.0f s", result.exit_code, seconds)
+        """Evaluate the outputs, and see that they are whole; what fails in them counts as a failure of the command."""
+        prefix, code = prepared.request.prefix, result.exit_code
+        wrong, outputs, _ = await asyncio.gather(
+            in_thread(what_is_not_whole, self.run.store, prefix, result),
+            in_evaluation_thread(prepared.evaluation.outputs, result, prefix),
+            tail.finish() if result.stdout_size or result.stderr_size else asyncio.sleep(0),
+            return_exceptions=True,
+        )
+        self.log.info("the command succeeded with exit code %d", code)
         for problem in result.problems:
             self.log.warning("%s", problem)
-        try:
-            evaluate = prepared.evaluation.outputs
-            return await in_evaluation_thread(evaluate, result, prepared.request.prefix), status
-        except EvaluationError as error:
-            self._failure = error
-            return None, TaskStatus("command_failed", result.exit_code, error.message, "command")
+        if isinstance(wrong, BaseException):
+            raise wrong
+        if wrong:
+            text = f"the command succeeded, and its outputs are not whole in S3: {wrong}"
+            status = TaskStatus("lost", code, text, "infrastructure")
+            self._failure = self._error(prefix, status, [])
+            return None, status
+        if isinstance(outputs, EvaluationError):
+            self._failure = outputs
+            return None, TaskStatus("command_failed", code, outputs.message, "command")
+        if isinstance(outputs, BaseException):
+            raise outputs
+        return outputs, TaskStatus("succeeded", code, "the command succeeded")
 
-    def _staging_log(self, prefix: str) -> str:
-        """What a staging container that failed has left; blocks."""
-        logs = (self.run.store.tail(f"{prefix}{name}.log", _TAIL) for name in ("stage-in", "stage-out"))
-        return "\n".join(log.decode(errors="replace").strip() for log in logs).strip()
-
-    def _error(self, prefix: str, status: TaskStatus) -> CallError:
-        """The error of an attempt that failed, with the last lines of its stderr; blocks."""
-        stderr = self.run.store.tail(f"{prefix}stderr", _TAIL).decode(errors="replace")
-        lines = stderr.splitlines()[-STDERR_LINES:]
-        for line in lines:
-            self.log.info("stderr: %s", line)
+    def _error(self, prefix: str, status: TaskStatus, stderr: list[str]) -> CallError:
+        """The error of an attempt that failed, with the last lines of its stderr."""
+        kept = f"everything of the attempt is in {prefix}"
         message = status.reason
-        if lines:
-            message += "\nthe last lines of its stderr:\n" + "\n".join(f"  {line}" for line in lines)
+        if stderr:
+            message += "\nthe last lines of its stderr:\n" + "\n".join(f"  {line}" for line in stderr)
         return CallError(
             message,
             kind=status.kind,
             exit_code=status.exit_code,
-            stderr="\n".join(lines),
+            stderr="\n".join(stderr),
             position=self.run.plan.call_by_id[self.hosted.call].position,
-            hint=f"everything of the attempt is in {prefix}",
+            hint=f"{status.hint}\n{kept}" if status.hint else kept,
         )
-
-
-def _read_result(data: bytes | None) -> TaskResult | None:
-    """A result, or None if there is none, or none that can be read.
-
-    A file's name may be no UTF-8; then it reads with replacement characters, and the rest of the result counts.
-    """
-    try:
-        return None if data is None else TaskResult.from_json(data.decode(errors="replace").encode())
-    except msgspec.DecodeError:
-        return None
-
-
-def _short(value: Any, longest: int = 500) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"

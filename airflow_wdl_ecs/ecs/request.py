@@ -30,7 +30,9 @@ STREAM_PREFIX = "wdl"
 _VOLUME = "wdl"
 _BOOT = {
     # The script is read whole before any of it runs: half a script must not stage half of the inputs.
-    "aws": f'began=${{EPOCHREALTIME-}}; script=$(aws s3 cp --only-show-errors "${SCRIPT_VARIABLE}" -) && eval "$script"',
+    "aws": (
+        f'began=${{EPOCHREALTIME-}}; script=$(aws s3 cp --only-show-errors "${SCRIPT_VARIABLE}" -) && eval "$script"'
+    ),
     "s5cmd": (
         "began=${EPOCHREALTIME-}; "
         'export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"; '

@@ -36,7 +36,8 @@ _FARGATE_DISK = (21, 200)
 """GiB of ephemeral storage that may be asked for; what is not asked for is 20."""
 
 _SIZES = ("cpu", "memory", "disks", "disk", "bootDiskSizeGb", "gpu", "gpuCount", "docker", "container")
-_POLICIES = ("maxRetries", "max_retries", "preemptible", "returnCodes", "return_codes", "continueOnReturnCode")
+_RETRIES = ("maxRetries", "max_retries", "preemptible", "memory_retry_multiplier", "memoryRetryMultiplier")
+_POLICIES = (*_RETRIES, "returnCodes", "return_codes", "continueOnReturnCode")
 _UNDERSTOOD = frozenset((*_SIZES, *_POLICIES))
 
 
@@ -47,11 +48,13 @@ class Policy:
     :param success: the exit codes of success; None for any.
     :param max_retries: fresh attempts after the command failed.
     :param preemptible: attempts that may run on capacity that can be taken away.
+    :param memory_factor: by how much the memory grows after it ran out; None for the deployment's factor.
     """
 
     success: tuple[int, ...] | None = (0,)
     max_retries: int = 0
     preemptible: int = 0
+    memory_factor: float | None = None
 
     def succeeded(self, exit_code: int) -> bool:
         """Whether this exit code is a success."""
@@ -99,12 +102,15 @@ def resources_of(runtime: Mapping[str, Any]) -> Resources:
 def policy_of(runtime: Mapping[str, Any]) -> Policy:
     """The retries and exit codes of success that a runtime section asks for; Cromwell's names too.
 
+    The attribute, or hint, ``memory_retry_multiplier`` is this package's; it has the name of Cromwell's option.
+
     :raises EvaluationError: for a value that cannot be read; it names the attribute.
     """
     return Policy(
         success=_success(runtime),
         max_retries=_whole(runtime, "max_retries", "maxRetries"),
         preemptible=_whole(runtime, "preemptible"),
+        memory_factor=_factor(runtime, "memory_retry_multiplier", "memoryRetryMultiplier"),
     )
 
 
@@ -150,10 +156,36 @@ def fargate_pair(cpu: int, memory: int) -> tuple[int, int] | None:
     return None
 
 
-def more_memory(given: TaskSize, factor: float, settings: EcsSettings) -> int:
-    """MiB to ask for after a task of this size ran out of memory; never more than Fargate has."""
-    wanted = math.ceil(given.memory * factor)
-    return min(wanted, _FARGATE[-1][1][-1]) if settings.fargate else wanted
+def more_memory(given: int, policy: Policy, settings: EcsSettings) -> int:
+    """MiB to ask for after a task with this much ran out of memory.
+
+    :return: what it had if there is to be no more: by ``out_of_memory_limit``, or because Fargate has no more.
+    """
+    factor = settings.out_of_memory_factor if policy.memory_factor is None else policy.memory_factor
+    wanted = math.ceil(given * factor)
+    if settings.fargate:
+        wanted = min(wanted, _FARGATE[-1][1][-1])
+    if settings.out_of_memory_limit:
+        wanted = min(wanted, settings.out_of_memory_limit)
+    return max(wanted, given)
+
+
+def rounding(asked: Resources, given: TaskSize, settings: EcsSettings) -> str:
+    """Why more is given than was asked for, in words; empty if it is not."""
+    reasons = []
+    cpu = math.ceil((asked.cpu or settings.cpu) * 1024)
+    memory = asked.memory or settings.memory
+    if (given.cpu, given.memory) != (cpu, memory):
+        if settings.fargate:
+            sizes = dict(_FARGATE)[given.cpu]
+            reasons.append(f"Fargate gives {given.cpu / 1024:g} vCPU with {sizes[0]} to {sizes[-1]} MiB")
+        else:
+            reasons.append("ECS takes no less than 0.125 vCPU and 6 MiB")
+    if asked.disk and given.disk is None:
+        reasons.append(
+            "20 GiB of disk are there in any case" if settings.fargate else "the disk is the EC2 instance's own"
+        )
+    return "; ".join(reasons)
 
 
 def _gpus(runtime: Mapping[str, Any]) -> int:
@@ -188,6 +220,16 @@ def _whole(runtime: Mapping[str, Any], *names: str) -> int:
         if given is not None:
             return max(0, int(_number(name, given)))
     return 0
+
+
+def _factor(runtime: Mapping[str, Any], *names: str) -> float | None:
+    for name in names:
+        if runtime.get(name) is not None:
+            factor = _number(name, runtime[name])
+            if factor < 1:
+                raise EvaluationError(f"runtime attribute {name} is to be 1 or more, not {runtime[name]!r}")
+            return factor
+    return None
 
 
 def _number(name: str, given: Any) -> float:

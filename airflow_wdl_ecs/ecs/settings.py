@@ -155,6 +155,21 @@ class EcsSettings:
     poll_slowest: float = _setting(
         15.0, "number", "Seconds between two looks at a task that has run for long.", example="30"
     )
+    live_logs: bool = _setting(
+        True,
+        "flag",
+        "Repeat what a running command writes to CloudWatch Logs in the log of its task instance.",
+        example="false",
+    )
+    live_logs_interval: float = _setting(
+        2.0,
+        "number",
+        "Seconds between two looks at the log of a running command, at the least; fewer while it is silent.",
+        example="10",
+    )
+    live_logs_lines: int = _setting(
+        1000, "integer", "Lines of a command's log that are repeated; 0 for no limit.", example="100"
+    )
     stop_timeout: int = _setting(
         30, "integer", "Seconds that a command has between SIGTERM and SIGKILL; 120 at most on Fargate.", example="120"
     )
@@ -174,7 +189,16 @@ class EcsSettings:
         example="3",
     )
     out_of_memory_factor: float = _setting(
-        2.0, "number", "By how much the memory grows after a task ran out of it.", example="1.5"
+        2.0,
+        "number",
+        "By how much the memory grows after a task ran out of it; a task may say `memory_retry_multiplier` instead.",
+        example="1.5",
+    )
+    out_of_memory_limit: int = _setting(
+        0,
+        "integer",
+        "MiB of memory beyond which a task that ran out of it gets no more; 0 for all that Fargate has.",
+        example="65536",
     )
 
     def __new__(cls, *args: Any, **given: Any) -> EcsSettings:
@@ -349,7 +373,8 @@ def _problems(s: EcsSettings) -> Iterator[str]:
         if f.metadata["choices"] and getattr(s, f.name) not in f.metadata["choices"]:
             wanted = " or ".join(f.metadata["choices"])
             yield f"{f.name} must be {wanted}, not {getattr(s, f.name)!r}; set {how_to_set(f.name)}"
-    for name in ("cpu", "memory", "poll_fastest", "poll_slowest", "stop_timeout", "out_of_memory_factor"):
+    positive = ("cpu", "memory", "poll_fastest", "poll_slowest", "live_logs_interval", "stop_timeout")
+    for name in (*positive, "out_of_memory_factor"):
         if getattr(s, name) <= 0:
             yield f"{name} must be more than 0, not {getattr(s, name)}; set {how_to_set(name)}"
     yield from _wrong_places(s)

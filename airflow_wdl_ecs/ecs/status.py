@@ -9,8 +9,8 @@ budget from which one would be paid.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..task import TaskResult
@@ -29,22 +29,70 @@ Kind = Literal[
 """How an attempt ended. ``interrupted``: the host or Spot capacity was taken away; ``never_started``: the command did
 not run (image, capacity, configuration, stage-in); ``lost``: its end or its outputs are not known."""
 
-Budget = Literal["none", "command", "memory", "interruption", "infrastructure"]
-"""From which budget a fresh attempt is paid; ``none``: there must not be one."""
+Budget = Literal["none", "command", "memory", "interruption", "infrastructure", "capacity"]
+"""From which budget a fresh attempt is paid; ``none``: there must not be one. ``capacity`` is a budget of time, not of
+attempts: AWS or a registry has asked to come back later."""
 
-_OUT_OF_MEMORY = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
-_HOST_LOST = re.compile(r"^Host EC2 .* (terminated|stopped)|Spot|Your .*capacity provider", re.IGNORECASE)
-_CAPACITY = re.compile(r"Capacity is unavailable|RESOURCE:|insufficient capacity", re.IGNORECASE)
-_COULD_NOT_START = re.compile(r"Cannot(Start|Create|Pull)\w*Error|dependency graph")
+_OUT_OF_MEMORY = re.compile(r"OutOfMemory|out of memory|Cannot allocate memory", re.IGNORECASE)
+_DISK_FULL = re.compile(r"No space left on device|disk quota exceeded", re.IGNORECASE)
+_HOST_LOST = re.compile(
+    r"^Host EC2 .* (terminated|stopped)|Spot|Your .*capacity provider|performing maintenance|"
+    r"deregist(er|ration).* forced|forcefully deregistered|instance .*(terminated|stopped)",
+    re.IGNORECASE,
+)
+_CAPACITY = re.compile(
+    r"Capacity is unavailable|RESOURCE:|(?-i:\bAGENT\b)|insufficient capacity|limit on the number of|InsufficientFreeAddresses|"
+    r"toomanyrequests|Too ?Many ?Requests|pull rate limit|ThrottlingException|Rate exceeded|RequestLimitExceeded",
+    re.IGNORECASE,
+)
+_COULD_NOT_START = re.compile(
+    r"Cannot(Start|Create|Pull|Inspect)\w*Error|(ContainerRuntime|Docker)(Timeout)?Error|"
+    r"ResourceInitializationError|InternalError|dependency graph"
+)
 _PERMANENT = re.compile(
-    r"not found|does not exist|access ?denied|AccessDenied|not authorized|unauthorized|manifest unknown|"
-    r"no basic auth|invalid reference|no matching manifest|exec format error|executable file not found|"
+    r"not found|does(n't| not) exist|can't find|access ?denied|AccessDenied|not authorized|unauthorized|"
+    r"manifest unknown|no basic auth|invalid reference|no matching manifest|descriptor (matching|for) platform|"
+    r"no match for platform|exec format error|executable file not found|"
     r"NoSuchKey|NoSuchBucket|\b40[34]\b|Forbidden|no such file",
     re.IGNORECASE,
 )
+_NO_BASH = re.compile(r"bash\"?: (executable file not found|stat .*no such file|no such file)", re.IGNORECASE)
+_PLATFORM = re.compile(
+    r"exec format error|no matching manifest|descriptor (matching|for) platform|no match for platform", re.IGNORECASE
+)
+_PULL = re.compile(r"CannotPull\w*Error|pull image|manifest unknown|pull rate limit", re.IGNORECASE)
 _KILLED = 137
 _UNKNOWN_EXIT = -1
 """What stage-out writes as the exit code of a command that was killed before it could leave one."""
+
+_HINTS = (
+    (_NO_BASH, "the image needs bash, in which a WDL command runs: add it to the image, or use another one"),
+    (_PLATFORM, "the image is for another CPU architecture: see the setting cpu_architecture, or build it for both"),
+    (
+        re.compile(r"toomanyrequests|pull rate limit", re.IGNORECASE),
+        "the registry limits how often it is asked: keep a copy of the image in Amazon ECR (a pull-through cache, say)",
+    ),
+    (
+        re.compile(r"log ?group|CloudWatch log", re.IGNORECASE),
+        "the log group that the setting log_group names must exist, and the execution role must be allowed to write it",
+    ),
+    (
+        re.compile(r"not authorized|AccessDenied|access ?denied|unauthorized|no basic auth|Forbidden", re.IGNORECASE),
+        "the execution role pulls images and writes logs, the task role reads and writes S3: one of them may not",
+    ),
+    (
+        re.compile(r"i/o timeout|dial tcp|context deadline|RequestCanceled|send request failed", re.IGNORECASE),
+        "the task has no way to the internet or to AWS: its subnets need a NAT gateway, VPC endpoints, or "
+        "assign_public_ip",
+    ),
+    (
+        re.compile(r"InsufficientFreeAddresses", re.IGNORECASE),
+        "the subnets have no free addresses: name more, or larger ones, in the setting subnets",
+    ),
+    (_DISK_FULL, 'the disk was full: ask for more with the runtime attribute disks, such as disks: "100 GiB"'),
+    (_PULL, "check the image's name and tag, and whether the execution role may pull it"),
+)
+"""What a reason means for who has to do something about it; the first that fits."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +100,42 @@ class TaskStatus:
     """How an attempt ended.
 
     :param exit_code: the command's, if it has one. :param reason: in words, for people.
-    :param budget: what a fresh attempt would be paid from.
+    :param budget: what a fresh attempt would be paid from. :param hint: what to do about it; empty if that is unknown.
     """
 
     kind: Kind
     exit_code: int | None
     reason: str
     budget: Budget = "none"
+    hint: str = ""
 
 
 def classify(
-    task: Mapping[str, Any] | None, result: TaskResult | None, policy: Policy, *, staging_log: str = ""
+    task: Mapping[str, Any] | None,
+    result: TaskResult | None,
+    policy: Policy,
+    *,
+    staging_log: str = "",
+    stderr: str = "",
 ) -> TaskStatus:
     """Say how an attempt ended.
 
     :param task: the stopped task as DescribeTasks gives it; None if ECS has forgotten it.
     :param result: what stage-out wrote last; None if it did not get so far.
     :param staging_log: the end of what the staging containers had to say, if one of them failed.
+    :param stderr: the end of the command's stderr, if it failed.
     """
-    task = task or {}
+    status = _classify(task or {}, result, policy, staging_log)
+    failed = status.kind in ("never_started", "command_failed", "lost")
+    text = f"{status.reason}\n{stderr}" if status.kind == "command_failed" else status.reason
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), "") if failed else ""
+    if status.kind == "command_failed" and not _DISK_FULL.search(text):
+        # Its other words may mean anything.
+        return status
+    return replace(status, hint=hint)
+
+
+def _classify(task: Mapping[str, Any], result: TaskResult | None, policy: Policy, staging_log: str) -> TaskStatus:
     exit_code = _exit_code(task, result)
     if result is not None and result.exit_code >= 0 and policy.succeeded(result.exit_code):
         return TaskStatus("succeeded", result.exit_code, "the command succeeded")
@@ -78,16 +143,35 @@ def classify(
     if stopped is not None:
         return stopped
     if _ran_out_of_memory(task, exit_code):
+        said = next((text for text in _reasons(task) if _OUT_OF_MEMORY.search(text)), "")
         how = "was killed (exit code 137), most likely for lack of memory"
-        said = _reason(task, COMMAND)
         text = f"the command ran out of memory: {said}" if said else f"the command {how}"
         return TaskStatus("out_of_memory", exit_code, text, "memory")
     if result is not None:
-        text = f"the command failed with exit code {exit_code}" if exit_code is not None else "the command was killed"
-        return TaskStatus("command_failed", exit_code, text, "command")
+        return _with_result(task, result, exit_code)
     if not task:
         return TaskStatus("lost", None, "ECS does not know the task any more, and it left no result", "infrastructure")
     return _without_result(task, exit_code, policy, staging_log)
+
+
+def ecs_times(task: Mapping[str, Any]) -> dict[str, float]:
+    """When ECS says that things happened to a task: ``created``, ``pull_started``, ``pull_stopped``, ``started`` (all
+    of its containers) and ``stopped``, in seconds since the epoch; what it does not say is not in it.
+    """
+    stopped = task.get("executionStoppedAt") or task.get("stoppedAt") or task.get("stoppingAt")
+    found = {
+        "created": task.get("createdAt"),
+        "pull_started": task.get("pullStartedAt"),
+        "pull_stopped": task.get("pullStoppedAt"),
+        "started": task.get("startedAt"),
+        "stopped": stopped,
+    }
+    return {name: moment.timestamp() for name, moment in found.items() if moment is not None}
+
+
+def launch_type(task: Mapping[str, Any]) -> str:
+    """On what a task ran: its capacity provider, or else its launch type."""
+    return str(task.get("capacityProviderName") or task.get("launchType") or "")
 
 
 def command_status(task: Mapping[str, Any]) -> str:
@@ -116,23 +200,48 @@ def _from_outside(task: Mapping[str, Any], exit_code: int | None) -> TaskStatus 
         return TaskStatus("stopped_by_user", exit_code, f"stopped: {said or 'by a user'}")
     if code in ("SpotInterruption", "TerminationNotice", "InfrastructureHealth") or _HOST_LOST.search(said):
         return TaskStatus("interrupted", exit_code, f"interrupted: {said or code}", "interruption")
-    if code == "TaskFailedToStart" and exit_code is None and _container(task, STAGE_IN).get("exitCode") is None:
-        reasons = [said, *(_reason(task, name) for name in (STAGE_IN, COMMAND, STAGE_OUT))]
-        text = "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or "ECS does not say why"
-        return _never_started(f"ECS could not start the task: {text}")
+    early = exit_code is None and _container(task, STAGE_IN).get("exitCode") is None
+    if early and (code == "TaskFailedToStart" or _COULD_NOT_START.search(said)):
+        text = "; ".join(_reasons(task)) or "ECS does not say why"
+        if not _PULL.search(text):
+            return _never_started(f"ECS could not start the task: {text}")
+        images = dict.fromkeys(_image(task, name) for name in _pulled(task))
+        return _never_started(f"ECS could not start the task with {', '.join(images)}: {text}")
     if _COULD_NOT_START.search(_reason(task, COMMAND)) and not _container(task, STAGE_IN).get("exitCode"):
-        return _never_started(f"the command's container could not start: {_reason(task, COMMAND)}")
+        text = f"{_image(task, COMMAND)} could not start: {_reason(task, COMMAND)}"
+        return _never_started(f"the command's container with {text}")
     return None
 
 
 def _never_started(text: str) -> TaskStatus:
-    permanent = _PERMANENT.search(text) and not _CAPACITY.search(text)
-    return TaskStatus("never_started", None, text, _infrastructure(permanent))
+    return TaskStatus("never_started", None, text, _budget(text))
+
+
+def _pulled(task: Mapping[str, Any]) -> Iterator[str]:
+    """The containers whose images may be the reason why a task has not started: those that say so, or else all."""
+    names = (STAGE_IN, COMMAND, STAGE_OUT)
+    found = [name for name in names if _PULL.search(_reason(task, name))]
+    said = str(task.get("stoppedReason", ""))
+    named = [name for name in found or names if _container(task, name).get("image", " ").partition("@")[0] in said]
+    yield from named or found or names
 
 
 def _ran_out_of_memory(task: Mapping[str, Any], exit_code: int | None) -> bool:
-    said = _reason(task, COMMAND)
-    return bool(_OUT_OF_MEMORY.search(said)) or exit_code == _KILLED
+    # Fargate says it of the task, where all of its containers together had too little.
+    said = (_reason(task, COMMAND), str(task.get("stoppedReason", "")))
+    return any(_OUT_OF_MEMORY.search(text) for text in said) or exit_code == _KILLED
+
+
+def _with_result(task: Mapping[str, Any], result: TaskResult, exit_code: int | None) -> TaskStatus:
+    """The status of a task whose stages did what they are for, and whose command did not."""
+    if result.exit_code == _UNKNOWN_EXIT and result.times and "command_started" not in result.times:
+        said = _reason(task, COMMAND) or f"its container ended with exit code {exit_code}"
+        return _never_started(
+            f"the command could not be run in {_image(task, COMMAND)}: {said} (exec format error: "
+            "the image is for another CPU architecture, or its bash does not work)"
+        )
+    text = f"the command failed with exit code {exit_code}" if exit_code is not None else "the command was killed"
+    return TaskStatus("command_failed", exit_code, text, "command")
 
 
 def _without_result(task: Mapping[str, Any], exit_code: int | None, policy: Policy, staging_log: str) -> TaskStatus:
@@ -153,12 +262,26 @@ def _without_result(task: Mapping[str, Any], exit_code: int | None, policy: Poli
         "out_of_memory" if out_of_memory else "lost",
         exit_code,
         f"the command succeeded, and its outputs could not be kept: {text}",
-        "memory" if out_of_memory else _infrastructure(_PERMANENT.search(text)),
+        "memory" if out_of_memory else _budget(text),
     )
 
 
-def _infrastructure(permanent: object) -> Budget:
-    return "none" if permanent else "infrastructure"
+def _budget(text: str) -> Budget:
+    """What a fresh attempt is paid from after something other than the command has failed, by what was said of it."""
+    if _CAPACITY.search(text):
+        return "capacity"
+    return "none" if _PERMANENT.search(text) or _DISK_FULL.search(text) else "infrastructure"
+
+
+def _reasons(task: Mapping[str, Any]) -> list[str]:
+    """What ECS says of a task and of its containers, each once."""
+    said = [str(task.get("stoppedReason", "")), *(_reason(task, name) for name in (STAGE_IN, COMMAND, STAGE_OUT))]
+    return list(dict.fromkeys(text for text in said if text))
+
+
+def _image(task: Mapping[str, Any], name: str) -> str:
+    image = _container(task, name).get("image")
+    return f"image {image}" if image else f"the image of {name}"
 
 
 def _container(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from airflow_wdl_ecs.ecs.resources import (
     more_memory,
     policy_of,
     resources_of,
+    rounding,
     size_of,
 )
 from airflow_wdl_ecs.ecs.settings import EcsSettings
@@ -161,6 +164,34 @@ def test_a_fargate_size_is_never_less_than_asked(cpu, memory):
 
 
 def test_more_memory_after_too_little():
-    assert more_memory(TaskSize(1024, 2048), 1.5, FARGATE) == 3072
-    assert more_memory(TaskSize(16384, 100000), 2, FARGATE) == 122880
-    assert more_memory(TaskSize(16384, 100000), 2, EC2) == 200000
+    assert more_memory(2048, Policy(memory_factor=1.5), FARGATE) == 3072
+    assert more_memory(100000, Policy(), FARGATE) == 122880
+    assert more_memory(100000, Policy(), EC2) == 200000
+    assert more_memory(2048, Policy(memory_factor=1.0), EC2) == 2048
+
+
+def test_more_memory_has_a_limit():
+    limited = replace(EC2, out_of_memory_limit=6000)
+    assert [more_memory(given, Policy(), limited) for given in (2048, 4096, 6000, 8000)] == [4096, 6000, 6000, 8000]
+
+
+@pytest.mark.parametrize("name", ["memory_retry_multiplier", "memoryRetryMultiplier"])
+def test_a_task_says_by_how_much_its_memory_grows(name):
+    assert policy_of({name: 1.25}).memory_factor == 1.25
+    assert policy_of({name: "3"}).memory_factor == 3
+    assert ignored_attributes({name: 2}) == ()
+    with pytest.raises(EvaluationError, match=f"{name} is to be 1 or more"):
+        policy_of({name: 0.5})
+
+
+def test_what_is_given_beyond_what_was_asked_is_explained():
+    def why(settings, **asked):
+        return rounding(Resources(**asked), size_of(Resources(**asked), settings), settings)
+
+    assert why(FARGATE, cpu=1, memory=2048) == ""
+    assert why(FARGATE, cpu=1, memory=9000) == "Fargate gives 2 vCPU with 4096 to 16384 MiB"
+    assert why(FARGATE, cpu=0.1, memory=512) == "Fargate gives 0.25 vCPU with 512 to 2048 MiB"
+    assert why(FARGATE, cpu=1, memory=2048, disk=5 * 1024) == "20 GiB of disk are there in any case"
+    assert why(EC2, cpu=1, memory=2048, disk=5 * 1024) == "the disk is the EC2 instance's own"
+    assert why(EC2, cpu=0.05, memory=64) == "ECS takes no less than 0.125 vCPU and 6 MiB"
+    assert why(EC2, cpu=3, memory=5000) == ""

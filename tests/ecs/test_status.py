@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
 from airflow_wdl_ecs.ecs.resources import Policy
-from airflow_wdl_ecs.ecs.status import classify, command_status
+from airflow_wdl_ecs.ecs.status import classify, command_status, ecs_times, launch_type
 from airflow_wdl_ecs.task import TaskResult
 
 POLICY = Policy()
@@ -144,7 +146,7 @@ UNREACHED = {"command": GRAPH, "stage-out": GRAPH}
             None,
             "never_started",
             None,
-            "infrastructure",
+            "capacity",
             id="no capacity after RunTask",
         ),
         pytest.param(
@@ -191,6 +193,354 @@ def test_ends_of_a_task(found, result, kind, exit_code, budget):
     status = classify(found, result, POLICY)
     assert (status.kind, status.exit_code, status.budget) == (kind, exit_code, budget)
     assert status.reason
+
+
+IMAGE = "docker.io/biocontainers/bwa:9"
+AUTH = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
+OCI = (
+    "ResourceInitializationError: failed to create new container runtime task: failed to create shim task: OCI runtime "
+)
+
+
+def early(said: str, *, container: str = "", code: str = "TaskFailedToStart", images: bool = True) -> dict:
+    """A task of which nothing has run, with what ECS says of it, or of one of its containers."""
+    found = task(None, None, None, code=code, said=said, reasons={"command": container} if container else None)
+    for each in found["containers"]:
+        if images:
+            each["image"] = IMAGE if each["name"] == "command" else "public.ecr.aws/aws-cli/aws-cli:2"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "budget", "words"),
+    [
+        pytest.param(
+            early(
+                "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref "
+                f"{IMAGE}: {IMAGE}: not found"
+            ),
+            "none",
+            (IMAGE, "check the image's name"),
+            id="image not found",
+        ),
+        pytest.param(
+            early(
+                "Task failed to start",
+                container="CannotPullContainerError: Error response from daemon: manifest for "
+                f"{IMAGE} not found: manifest unknown: manifest unknown",
+            ),
+            "none",
+            (IMAGE, "check the image's name"),
+            id="image not found, on EC2",
+        ),
+        pytest.param(
+            early(
+                "CannotPullContainerError: pull access denied, repository does not exist or may require "
+                "authorization: server message: insufficient_scope: authorization failed"
+            ),
+            "none",
+            (IMAGE, "execution role"),
+            id="a private image",
+        ),
+        pytest.param(
+            early(
+                "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve ref "
+                "1.dkr.ecr.eu-west-1.amazonaws.com/x:1: unexpected status from HEAD request: 403 Forbidden"
+            ),
+            "none",
+            ("403", "execution role"),
+            id="ECR denies",
+        ),
+        pytest.param(
+            early(
+                "CannotPullContainerError: pull image manifest has been retried 7 time(s): image Manifest does not "
+                "contain descriptor matching platform 'linux/amd64'."
+            ),
+            "none",
+            (IMAGE, "cpu_architecture"),
+            id="image of another architecture",
+        ),
+        pytest.param(
+            early("CannotPullContainerError: failed to find a descriptor for platform {linux/amd64}"),
+            "none",
+            ("cpu_architecture",),
+            id="image of another architecture, in other words",
+        ),
+        pytest.param(
+            early(
+                "CannotPullContainerError: Error response from daemon: no matching manifest for linux/arm64/v8 in the "
+                "manifest list entries"
+            ),
+            "none",
+            ("cpu_architecture",),
+            id="image of another architecture, on EC2",
+        ),
+        pytest.param(
+            early(
+                "CannotPullContainerError: ref pull has been retried 1 time(s): failed to copy: httpReadSeeker: failed "
+                "open: unexpected status code https://registry-1.docker.io/v2/library/debian/manifests/sha256:63d: "
+                "429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit."
+            ),
+            "capacity",
+            ("Amazon ECR",),
+            id="Docker Hub's rate limit",
+        ),
+        pytest.param(
+            early(
+                "CannotPullContainerError: inspect image has been retried 5 time(s): failed to resolve ref: Get "
+                "https://registry-1.docker.io/v2/: dial tcp 3.2.1.0:443: i/o timeout"
+            ),
+            "infrastructure",
+            ("NAT gateway",),
+            id="no way to the registry",
+        ),
+        pytest.param(
+            early("CannotPullContainerError: failed to register layer: write /x: no space left on device"),
+            "none",
+            ("disks",),
+            id="image larger than the disk",
+        ),
+        pytest.param(
+            early(
+                f"{AUTH}unable to retrieve ecr registry auth: service call has been retried 3 time(s): RequestError: "
+                'send request failed caused by: Post "https://api.ecr.us-east-2.amazonaws.com/": dial tcp 1.2.3.4:443: '
+                "i/o timeout. Please check your task network configuration."
+            ),
+            "infrastructure",
+            ("NAT gateway",),
+            id="no way to ECR",
+        ),
+        pytest.param(
+            early(
+                f"{AUTH}unable to retrieve secrets from ssm: service call has been retried 5 time(s): "
+                "RequestCanceled: request context canceled caused by: context deadline exceeded"
+            ),
+            "infrastructure",
+            ("NAT gateway",),
+            id="no way to SSM",
+        ),
+        pytest.param(
+            early(
+                f"{AUTH}unable to retrieve ecr registry auth: service call has been retried 1 time(s): "
+                "AccessDeniedException: User: arn:aws:sts::1:assumed-role/exec/x is not authorized to perform: "
+                "ecr:GetAuthorizationToken"
+            ),
+            "none",
+            ("execution role",),
+            id="the execution role may not",
+        ),
+        pytest.param(
+            early(
+                f"{AUTH}unable to retrieve secret from asm: service call has been retried 1 time(s): failed to fetch "
+                "secret: ResourceNotFoundException: Secrets Manager can't find the specified secret."
+            ),
+            "none",
+            ("can't find",),
+            id="no such secret",
+        ),
+        pytest.param(
+            early(
+                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
+                "failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not "
+                "exist."
+            ),
+            "none",
+            ("log_group",),
+            id="no log group",
+        ),
+        pytest.param(
+            early(
+                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
+                "failed to create Cloudwatch log stream: ThrottlingException: Rate exceeded"
+            ),
+            "capacity",
+            (),
+            id="CloudWatch throttles",
+        ),
+        pytest.param(
+            early(
+                "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: Fail "
+                'to resolve "fs-1.efs.eu-west-1.amazonaws.com"'
+            ),
+            "infrastructure",
+            (),
+            id="EFS",
+        ),
+        pytest.param(
+            early("Timeout waiting for network interface provisioning to complete."),
+            "infrastructure",
+            (),
+            id="network",
+        ),
+        pytest.param(
+            early(
+                "Unexpected EC2 error while attempting to Create Network Interface with public IP assignment enabled "
+                "in subnet 'subnet-1': InsufficientFreeAddressesInSubnet"
+            ),
+            "capacity",
+            ("subnets",),
+            id="addresses",
+        ),
+        pytest.param(
+            early("Capacity is unavailable at this time. Please try again later or in a different availability zone"),
+            "capacity",
+            (),
+            id="Fargate has no capacity",
+        ),
+        pytest.param(
+            early("You've reached the limit on the number of vCPUs you can run concurrently"),
+            "capacity",
+            (),
+            id="quota",
+        ),
+        pytest.param(early("RESOURCE:MEMORY"), "capacity", (), id="cluster full"),
+        pytest.param(early("RESOURCE:ENI"), "capacity", (), id="no network interface left"),
+        pytest.param(early("AGENT"), "capacity", (), id="agent disconnected"),
+        pytest.param(
+            early("ContainerRuntimeTimeoutError: Could not transition to running; timed out after waiting 1m", code=""),
+            "infrastructure",
+            (),
+            id="container runtime timeout",
+        ),
+        pytest.param(
+            early("DockerTimeoutError: Could not transition to created; timed out after waiting 4m0s"),
+            "infrastructure",
+            (),
+            id="Docker timeout",
+        ),
+        pytest.param(
+            task(
+                0,
+                None,
+                None,
+                reasons={
+                    "command": f"CannotStartContainerError: {OCI}create failed: runc create failed: "
+                    'unable to start container process: exec: "bash": executable file not found in $PATH'
+                },
+            ),
+            "none",
+            ("needs bash",),
+            id="image without bash",
+        ),
+        pytest.param(
+            task(
+                0,
+                127,
+                0,
+                reasons={
+                    "command": "CannotStartContainerError: Error response from daemon: OCI runtime "
+                    'create failed: container_linux.go:380: exec: "bash": stat bash: no such file or directory: unknown'
+                },
+            ),
+            "none",
+            ("needs bash",),
+            id="image without bash, on EC2",
+        ),
+        pytest.param(
+            task(
+                0,
+                1,
+                0,
+                reasons={
+                    "command": "CannotStartContainerError: Error response from daemon: failed to create "
+                    "task for container: exec /usr/bin/bash: exec format error"
+                },
+            ),
+            "none",
+            ("cpu_architecture",),
+            id="exec format error",
+        ),
+        pytest.param(
+            task(0, None, 0, reasons={"command": "CannotInspectContainerError: Could not transition to inspecting"}),
+            "infrastructure",
+            (),
+            id="container lost",
+        ),
+    ],
+)
+def test_what_never_started_names_who_has_to_do_what(found, budget, words):
+    status = classify(found, None, POLICY)
+    assert (status.kind, status.exit_code, status.budget) == ("never_started", None, budget)
+    for word in words:
+        assert word in f"{status.reason}\n{status.hint}"
+
+
+def test_only_the_image_that_could_not_be_pulled_is_named():
+    said = f"CannotPullContainerError: failed to resolve ref {IMAGE}: not found"
+    assert "aws-cli" not in classify(early(said), None, POLICY).reason
+    assert "aws-cli" not in classify(early("Task failed to start", container=said), None, POLICY).reason
+    assert "aws-cli" in classify(early("CannotPullContainerError: connection reset"), None, POLICY).reason
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        task(0, 137, 137, code="SpotInterruption", said="Your Spot Task was interrupted."),
+        task(0, None, None, code="TerminationNotice", said="Task stopped by a termination notice"),
+        task(0, None, None, code=None, said="Host EC2 (instance i-0abc) terminated."),
+        task(0, None, None, code=None, said="Host EC2 (instance i-0abc) stopped."),
+        task(
+            0,
+            137,
+            143,
+            code="ServiceSchedulerInitiated",
+            said="ECS is performing maintenance on the underlying infrastructure hosting the task.",
+        ),
+        task(0, None, None, code=None, said="Container instance deregistration forced by user"),
+    ],
+)
+def test_capacity_that_is_taken_away_is_an_interruption(found):
+    status = classify(found, None, POLICY)
+    assert (status.kind, status.budget) == ("interrupted", "interruption")
+    assert found["stoppedReason"] in status.reason
+
+
+def test_fargate_may_say_of_the_task_that_memory_ran_out():
+    said = "OutOfMemoryError: container killed due to memory usage"
+    status = classify(task(0, None, 137, said=said), None, POLICY)
+    assert (status.kind, status.budget) == ("out_of_memory", "memory")
+    assert said in status.reason
+
+
+def test_a_full_disk_says_which_attribute_asks_for_more():
+    full = "samtools sort: failed to create temporary file: No space left on device"
+    status = classify(task(command=1), TaskResult(1), POLICY, stderr=full)
+    assert (status.kind, status.budget) == ("command_failed", "command")
+    assert "disks" in status.hint
+    # Other words of a command's stderr are its own, and no word of the platform's.
+    assert classify(task(command=1), TaskResult(1), POLICY, stderr="404 not found: dial tcp").hint == ""
+    status = classify(task(1, 143, 143, reasons=UNREACHED), None, POLICY, staging_log=f"aws: {full}")
+    assert (status.kind, status.budget) == ("never_started", "none")
+    assert "disks" in status.hint
+    status = classify(task(0, 0, 1), None, POLICY, staging_log=full)
+    assert (status.kind, status.budget) == ("lost", "none")
+    assert "disks" in status.hint
+
+
+def test_a_bash_that_cannot_run_is_no_failure_of_the_command():
+    """On Fargate an image for another architecture has no reason: its container just ends, with words in its log."""
+    times = {"stage_in_started": 1.0, "stage_in_ended": 2.0, "stage_out_started": 3.0}
+    status = classify(task(command=255), TaskResult(-1, times=times), POLICY)
+    assert (status.kind, status.budget) == ("never_started", "none")
+    assert "exit code 255" in status.reason
+    assert "cpu_architecture" in status.hint
+    # What began has been the command's own.
+    began = {**times, "command_started": 2.5}
+    assert classify(task(command=255), TaskResult(-1, times=began), POLICY).kind == "command_failed"
+
+
+def test_what_ecs_says_of_times_and_capacity():
+    moments = {
+        name: datetime.fromtimestamp(at, timezone.utc)
+        for name, at in (("createdAt", 1), ("pullStartedAt", 2), ("pullStoppedAt", 3), ("startedAt", 4))
+    }
+    found = task(**moments, stoppedAt=datetime.fromtimestamp(9, timezone.utc), launchType="FARGATE")
+    assert ecs_times(found) == {"created": 1, "pull_started": 2, "pull_stopped": 3, "started": 4, "stopped": 9}
+    assert ecs_times(task()) == {}
+    # The containers' end is the task's; what follows is the network's clearing away.
+    assert ecs_times({**found, "executionStoppedAt": datetime.fromtimestamp(7, timezone.utc)})["stopped"] == 7
+    assert launch_type(found) == "FARGATE"
+    assert launch_type({**found, "capacityProviderName": "FARGATE_SPOT"}) == "FARGATE_SPOT"
 
 
 def test_the_exit_codes_of_success_are_the_tasks():

@@ -1,0 +1,100 @@
+"""What the log of a task instance tells of a shard: what goes in, what is run with what, how long it took (pure).
+
+Each function gives lines of text or takes a `Log`; when they are told, and of which attempt, is the shard's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from .ecs.resources import TaskSize, describe, ignored_attributes, rounding
+from .ecs.settings import EcsSettings
+from .ledger import Attempt
+from .task import TaskRequest
+
+WHOLE_COMMAND = 60
+"""Lines of a command that are told; of a longer one, `COMMAND_ENDS` from its beginning and from its end."""
+
+COMMAND_ENDS = 20
+
+_LONGEST_LINE = 500
+
+
+class Log(Protocol):
+    """What the lifecycle tells its story to; a `logging.Logger` is one."""
+
+    def info(self, message: str, *values: Any) -> Any:
+        """Tell what happens."""
+
+    def warning(self, message: str, *values: Any) -> Any:
+        """Tell what a person may want to change."""
+
+
+def tell_inputs(log: Log, inputs: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+    """Tell what a shard is given."""
+    for name, value in inputs.items():
+        log.info("input %s = %s", name, short(value))
+    ignored = ignored_attributes(runtime)
+    if ignored:
+        log.info("runtime attributes that do nothing here: %s", ", ".join(ignored))
+
+
+def tell_request(log: Log, request: TaskRequest, size: TaskSize, settings: EcsSettings) -> None:
+    """Tell what an attempt is about to run, and with what."""
+    log.info("image %s", request.image)
+    why = rounding(request.resources, size, settings)
+    log.info("asks for %s; is given %s%s", describe(request.resources), size, f" ({why})" if why else "")
+    for line in command_lines(request.command, f"{request.prefix}command.sh"):
+        log.info("%s", line)
+    log.info("the attempt is kept in %s", request.prefix)
+
+
+def command_lines(command: str, where: str) -> Iterator[str]:
+    """A command for people to read: whole if it is short, else its head and tail.
+
+    :param where: the whole of it.
+    """
+    lines = command.rstrip().splitlines()
+    yield "command:"
+    if len(lines) <= WHOLE_COMMAND:
+        yield from _numbered(lines, 1)
+        return
+    yield from _numbered(lines[:COMMAND_ENDS], 1)
+    yield f"     … {len(lines) - 2 * COMMAND_ENDS} lines more, all of which are in {where}"
+    yield from _numbered(lines[-COMMAND_ENDS:], len(lines) - COMMAND_ENDS + 1)
+
+
+def _numbered(lines: Sequence[str], first: int) -> Iterator[str]:
+    return (f"{number:4}  {_cut(line)}" for number, line in enumerate(lines, first))
+
+
+def durations(attempt: Attempt) -> str:
+    """How long the phases of an attempt took, in one line; empty if nothing is known."""
+    phases = attempt.times.phases()
+    said = [f"{_WORDS[name]} {seconds:.1f} s" for name, seconds in phases.items() if name != "image"]
+    if "image" in phases and "start" in phases:
+        at = next(index for index, text in enumerate(said) if text.startswith(_WORDS["start"]))
+        said[at] += f" (images {phases['image']:.1f} s)"
+    return ", ".join(said)
+
+
+_WORDS = {
+    "slot": "waited for a slot",
+    "capacity": "for ECS to take it",
+    "start": "for its start",
+    "stage-in": "staging in",
+    "command start": "start of the command's container",
+    "command": "command",
+    "stage-out": "staging out",
+}
+
+
+def short(value: Any) -> str:
+    """A value as JSON, or the beginning of it."""
+    return _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}… ({len(text)} characters)"
