@@ -12,6 +12,7 @@ help:
 	@echo "make demo     run a WDL workflow on this machine: a real Airflow, and an embedded ECS and S3"
 	@echo "make test     run the tests        (ARGS=... for pytest)"
 	@echo "make oldest   the tests of operators, trigger and DAGs, with the oldest Airflow that is supported"
+	@echo "make browser  the tests of Airflow's interface in a browser; ARGS=--screenshots renews docs/images"
 	@echo "make spec     the examples of the WDL specification, where its text is at hand"
 	@echo "make check    lint, formats, types, the directions between modules"
 	@echo "make docs     the pages of docs/ as HTML, in docs/_build/html; warnings are errors"
@@ -52,3 +53,7 @@ clean:
 .PHONY: spec
 spec: install  # the examples of the WDL specification, through Airflow; writes docs/spec-conformance.md
 	@$(BIN)/pytest tests/spec -m spec --spec-table $(ARGS)
+
+.PHONY: browser
+browser: install  # needs Debian's chromium
+	@$(BIN)/pytest tests/browser -m browser $(ARGS)
