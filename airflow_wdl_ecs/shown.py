@@ -106,6 +106,7 @@ class ShownCall:
         self._there: dict[str, str] = {}
         self._news = asyncio.Event()
         self._showing: asyncio.Future[None] | None = None
+        self._putting: asyncio.Future[None] | None = None
 
     @property
     def xcoms(self) -> dict[str, Any]:
@@ -140,6 +141,10 @@ class ShownCall:
 
         Airflow drops what a failed call's last event brings, if there is to be a retry.
         """
+        self.leave()
+        if self._putting is not None:
+            # Before Airflow 3.3 a worker's messages are not kept apart, so one must not cross the next.
+            await asyncio.wait([self._putting], timeout=_PATIENCE)
         self.links, self.rendered = self._links(outcome), self._views()
         if outcome.failures:
             try:
@@ -201,7 +206,9 @@ class ShownCall:
             for key, address in links.items():
                 if self._put is not None and self._there.get(key) != address:
                     async with _turn(at_once):
-                        await _in_thread(partial(self._put, key, address))
+                        self._putting = _in_thread(partial(self._put, key, address))
+                        # Shielded: Airflow 3.1 takes the answer to a message that was given up for that to the next.
+                        await asyncio.shield(self._putting)
                     self._there[key] = address
         except Exception as error:
             self._put = None
@@ -231,11 +238,12 @@ async def _turn(at_once: bool) -> AsyncIterator[None]:
         await asyncio.sleep(_PAUSE * (time.monotonic() - began))
 
 
-async def _in_thread(put: Callable[[], None]) -> None:
-    """Call it in a thread, to its end: a message to the supervisor that is given up half-way spoils those after it.
+def _in_thread(put: Callable[[], None]) -> asyncio.Future[None]:
+    """Call it in a thread, to its end.
 
     asgiref's thread is what the triggerer of Airflow 3.1 needs to find its way back to its own event loop.
     """
     putting = asyncio.ensure_future(sync_to_async(put, thread_sensitive=False)())
+    # Whoever has gone away does not ask for its error.
     putting.add_done_callback(lambda done: done.cancelled() or done.exception())
-    await asyncio.shield(putting)
+    return putting

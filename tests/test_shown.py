@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import threading
 import time
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from airflow_wdl_ecs import shown as shown_module
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError
+from airflow_wdl_ecs.host import HostedCall
 from airflow_wdl_ecs.ledger import Attempt
 from airflow_wdl_ecs.lifecycle import CallOutcome
 from airflow_wdl_ecs.links import PAGE, CommandLogLink, EcsTaskLink, S3FolderLink, WdlRunLink
@@ -171,11 +175,11 @@ async def test_xcoms_that_cannot_be_put_are_a_warning(at_once, caplog):
 
 async def test_xcoms_that_hang_hold_up_no_call(monkeypatch, caplog):
     monkeypatch.setattr(shown_module, "_PATIENCE", 0.1)
-    shown = begun(Xcom(seconds=1))
-    began = time.monotonic()
+    held = threading.Event()
+    shown = begun(lambda key, value: held.wait(60))
     await shown.ended(CallOutcome({}, {(): CallError("no")}))
     shown.leave()
-    assert time.monotonic() - began < 0.9
+    held.set()
     assert "could not be put" in caplog.text
 
 
@@ -200,6 +204,53 @@ async def test_many_calls_that_start_together_leave_the_triggerer_room(at_once):
     assert time.monotonic() - began > 9 * 4 * 0.02
     for shown in calls:
         shown.leave()
+
+
+async def test_a_call_that_ends_meanwhile_waits_for_the_message_that_is_under_way(at_once):
+    xcom = Xcom(seconds=0.3)
+    shown = begun(xcom)
+    shown.attempt((), attempt(), request())
+    await until(lambda: xcom.asked)
+    await shown.ended(CallOutcome({(): {}}))
+    assert len(xcom.put) == 1
+    await asyncio.sleep(0.4)
+    assert xcom.asked == 1
+
+
+async def test_the_messages_of_calls_that_go_away_spoil_none_of_others(at_once, monkeypatch):
+    from airflow.jobs.triggerer_job_runner import TriggerCommsDecoder
+    from airflow.sdk.execution_time import task_runner
+
+    heard: list[str] = []
+    ours, theirs = socket.socketpair()
+    threading.Thread(target=answer, args=(theirs, heard), daemon=True).start()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    comms = TriggerCommsDecoder(async_writer=writer, async_reader=reader, socket=None)
+    if hasattr(comms, "start_reader"):
+        await comms.start_reader()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
+    put = HostedCall("d", "r", "sort", 1, task_id="sort")._put_xcom
+    gone = begun(put)
+    gone.attempt((), attempt(), request())
+    await until(lambda: heard)
+    gone.leave()
+    failed = begun(put)
+    failed.attempt((), attempt(), request())
+    await failed.ended(CallOutcome({}, {(): CallError("no")}))
+    assert heard == [EcsTaskLink.key, EcsTaskLink.key, S3FolderLink.key, CommandLogLink.key]
+    writer.close()
+
+
+def answer(connection: socket.socket, heard: list[str]) -> None:
+    """A triggerer's supervisor that takes its time."""
+    with connection, connection.makefile("rwb") as stream:
+        while head := stream.read(4):
+            number, body, *_ = msgspec.msgpack.decode(stream.read(int.from_bytes(head, "big")))
+            heard.append(body["key"])
+            time.sleep(0.1)
+            reply = msgspec.msgpack.encode([number, None, None])
+            stream.write(len(reply).to_bytes(4, "big") + reply)
+            stream.flush()
 
 
 async def test_the_rendered_view_says_what_ran():
