@@ -1,0 +1,232 @@
+"""The faults that are tried, and what must come of each: what the tests run, and what ``docs/promises.md`` says.
+
+A row is a fault at a step of a call's life, with the run's end, how often its command ran and how many ECS tasks were
+started. ``python -m pytest tests/faults --write-promises`` writes the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+PAGE = Path(__file__).parents[2] / "docs" / "promises.md"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The host of a call is killed (SIGKILL) at a step of the call's life, and another goes on.
+
+    :param step: in words. :param hold: the request of the host, or of the task, at which it is killed; without one, it
+        is killed while the command runs.
+    :param fails: whether the command fails. :param commands: how often it runs in all.
+    :param forgotten: whether ECS has forgotten the task when the next host comes.
+    :param short: whether it belongs to the short form.
+    """
+
+    step: str
+    hold: Mapping[str, Any] | None = None
+    fails: bool = False
+    commands: int = 1
+    forgotten: bool = False
+    short: bool = False
+
+
+def _held(operation: str, key: str = "", *, skip: int = 0, after: bool = False, abandon: bool = True) -> dict[str, Any]:
+    return {"operation": operation, "kind": "hold", "key": key, "skip": skip, "after": after, "abandon": abandon}
+
+
+KILLS: Sequence[Kill] = (
+    Kill("before its scripts are in S3", _held("s3:PUT", "stage-in.sh")),
+    Kill("before RunTask", _held("ecs:RunTask"), short=True),
+    Kill("after RunTask, before its answer", _held("ecs:RunTask", after=True), short=True),
+    Kill("after RunTask, before it is recorded", _held("s3:PUT", "attempts.json"), short=True),
+    Kill(
+        "after RunTask, before it is recorded; ECS has forgotten the task since",
+        _held("s3:PUT", "attempts.json"),
+        forgotten=True,
+    ),
+    Kill("while the task stages in", _held("s3:GET", "stage-in.sh", abandon=False)),
+    Kill("while the command runs", short=True),
+    Kill("while the command runs; ECS has forgotten the task since", forgotten=True),
+    Kill("after the task has stopped, before its result is read", _held("s3:GET", "result.json", skip=1)),
+    Kill("while outputs are read", _held("s3:GET", "/stdout"), short=True),
+    Kill("after the outputs are read, before the attempt's end is recorded", _held("s3:PUT", "attempts.json", skip=1)),
+    Kill("after the attempt's end is recorded, before its success is", _held("s3:PUT", "outputs.json"), short=True),
+    Kill("after the success is recorded, before Airflow knows", _held("s3:PUT", "outputs.json", after=True)),
+    Kill(
+        "after a failure is recorded, before Airflow knows",
+        _held("s3:PUT", "attempts.json", skip=1, after=True),
+        fails=True,
+        short=True,
+    ),
+)
+
+NextTry = Literal["the same try", "the next try"]
+NEXT: Mapping[NextTry, int] = {"the same try": 1, "the next try": 2}
+"""Who goes on: another triggerer, or a restarted one, has the same try of Airflow's; another worker has the next."""
+
+
+@dataclass(frozen=True)
+class AwsFault:
+    """Something that AWS does, while the host lives.
+
+    :param faults: of the embedded AWS (``local.faults.Faults``).
+    :param ends: ``success``, or the kind of the error. :param commands: how often the command begins.
+    :param tasks: how many ECS tasks are started. :param runtime: more of the task's runtime section.
+    :param settings: overrides of settings.
+    """
+
+    name: str
+    faults: Mapping[str, Any]
+    ends: str = "success"
+    commands: int = 1
+    tasks: int = 1
+    runtime: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    short: bool = False
+
+
+def _requests(*faults: Mapping[str, Any]) -> dict[str, Any]:
+    return {"requests": list(faults)}
+
+
+def _at_rate(operation: str, code: str, status: int, rate: float) -> dict[str, Any]:
+    return {"operation": operation, "kind": "error", "code": code, "status": status, "rate": rate, "times": None}
+
+
+def _task(kind: str, **more: Any) -> dict[str, Any]:
+    return {"tasks": [{"kind": kind, **more}]}
+
+
+SPOT = {"spot_capacity_providers": ("FARGATE_SPOT",)}
+AWS_FAULTS: Sequence[AwsFault] = (
+    AwsFault("every answer takes half a second", {"latency": {"*": 0.5}}),
+    AwsFault("ECS is asked too often (ThrottlingException)", {"throttle": {"ecs:RunTask": 1, "ecs:DescribeTasks": 1}}),
+    AwsFault(
+        "a third of ECS's answers are HTTP 500",
+        _requests(_at_rate("*", "ServerException", 500, 0.0))
+        | {
+            "requests": [
+                _at_rate(f"ecs:{name}", "ServerException", 500, 0.34)
+                for name in ("RunTask", "DescribeTasks", "DescribeTaskDefinition", "RegisterTaskDefinition")
+            ]
+        },
+        short=True,
+    ),
+    AwsFault(
+        "RunTask's answer is lost", _requests({"operation": "ecs:RunTask", "kind": "drop", "after": True}), short=True
+    ),
+    AwsFault(
+        "connections to ECS break off",
+        _requests(
+            {"operation": "ecs:DescribeTasks", "kind": "drop", "times": 3},
+            {"operation": "ecs:RunTask", "kind": "drop", "times": 2},
+        ),
+    ),
+    AwsFault("no capacity (RESOURCE:MEMORY), then some", {"run_task_failures": ["RESOURCE:MEMORY"]}),
+    AwsFault("the cluster's agent is disconnected (AGENT), then back", {"run_task_failures": ["AGENT"]}),
+    AwsFault("no Fargate capacity, then some", {"run_task_failures": ["Capacity is unavailable at this time."]}),
+    AwsFault("a new task is MISSING at first", {"missing_for": 1.5}, short=True),
+    AwsFault("states arrive late, and again", {"stale_for": 1.0}),
+    AwsFault("stopped tasks are forgotten at once", {"forget_after": 0.0}),
+    AwsFault("ECS's clock is an hour ahead", {"clock_skew": 3600.0}),
+    AwsFault("ECS's clock is an hour behind", {"clock_skew": -3600.0}),
+    AwsFault(
+        "a Spot interruption, and on-demand capacity after it",
+        _task("spot", after=1.0),
+        commands=2,
+        tasks=2,
+        runtime="preemptible: 1",
+        settings=SPOT,
+        short=True,
+    ),
+    AwsFault("the host is lost", _task("host", after=1.0), commands=2, tasks=2),
+    AwsFault("the image cannot be pulled, once", _task("image_pull", container="command"), tasks=2),
+    AwsFault(
+        "the command's container runs out of memory, and is given more",
+        _task("out_of_memory", after=1.0),
+        commands=2,
+        tasks=2,
+    ),
+    AwsFault("the command's container is killed", _task("kill", after=1.0), commands=2, tasks=2),
+    AwsFault("stage-in is killed", _task("kill", container="stage-in"), tasks=2),
+    AwsFault("stage-out is killed", _task("kill", container="stage-out"), commands=2, tasks=2),
+    AwsFault(
+        "S3 says SlowDown to a third of what is asked",
+        {"requests": [_at_rate("s3:GET", "SlowDown", 503, 0.34), _at_rate("s3:PUT", "SlowDown", 503, 0.34)]},
+        short=True,
+    ),
+    AwsFault(
+        "S3's answers are cut short",
+        _requests(
+            {"operation": "s3:GET", "kind": "truncate", "key": "result.json"},
+            {"operation": "s3:GET", "kind": "truncate", "key": "/stdout"},
+            {"operation": "s3:GET", "kind": "truncate", "key": "stage-in.sh"},
+        ),
+        short=True,
+    ),
+    AwsFault(
+        "uploads break off",
+        _requests(
+            {"operation": "s3:PUT", "kind": "drop", "key": "/work/", "times": 2},
+            {"operation": "s3:PUT", "kind": "drop", "key": "attempts.json"},
+        ),
+    ),
+    AwsFault(
+        "an upload's answer is lost", _requests({"operation": "s3:PUT", "kind": "drop", "after": True, "times": 2})
+    ),
+)
+
+
+def page() -> str:
+    """The page of promises."""
+    lines = [
+        "# What we promise, and how it is tested",
+        "",
+        "A call's command runs once for each attempt that its task allows: never twice for a fault of Airflow's, and",
+        "never again after a success, unless somebody clears it. Its ECS tasks do not run on when nobody waits for",
+        "them, and no output is lost or mixed with another's. Each row below is a test (`make faults`) with the",
+        "embedded ECS, which runs real commands. This page is written by `pytest tests/faults --write-promises`.",
+        "",
+        "## The host of a call is killed (SIGKILL), and another goes on",
+        "",
+        "| The host is killed ... | Who goes on | The call | Its command ran | ECS tasks |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {kill.step} | {who} | {'fails, as it had' if kill.fails else 'succeeds'} | once | 1 |"
+        for kill in KILLS
+        for who in NEXT
+        if not (kill.fails and NEXT[who] == 2)
+    ]
+    lines += [
+        "",
+        '"The same try" is that of a restarted or another triggerer; "the next try" that of Airflow\'s retry after a',
+        "worker was lost. A retry after a failure runs the command again, as a retry should.",
+        "",
+        "## AWS does what it does now and then",
+        "",
+        "| What happens | The call | Its command ran | ECS tasks |",
+        "|---|---|---|---|",
+    ]
+    for fault in AWS_FAULTS:
+        often = "once" if fault.commands == 1 else f"{fault.commands} times"
+        ends = "succeeds" if fault.ends == "success" else f"fails: {fault.ends}"
+        lines.append(f"| {fault.name} | {ends} | {often} | {fault.tasks} |")
+    lines += [
+        "",
+        "## What a user does in Airflow",
+        "",
+        "| In Airflow | The ECS tasks |",
+        "|---|---|",
+        "| clear one shard that runs | that shard's is stopped and a new one started; the others run on |",
+        "| mark one shard failed, or succeeded | that shard's is stopped; the others run on |",
+        "| mark the run failed, delete the run | all of the run are stopped; other runs' are not |",
+        "| DAG run timeout, `execution_timeout` | all that the timeout ends are stopped |",
+        "| retry one shard that failed, or clear one that succeeded | that shard runs again, alone |",
+        "| pause the DAG; restart or lose a triggerer or the scheduler | nothing is stopped, nothing is started again |",
+        "",
+    ]
+    return "\n".join(lines)
