@@ -30,12 +30,14 @@ class Times:
     what ECS forgets changes them; the clocks of the host and of the container may differ a little.
 
     :param taken_up: the host took up the shard. :param queued: the attempt was ready, and began to wait for a slot.
+    :param slot: it had one (see the settings max_tasks...); then its scripts and task definition were put in place.
     :param submitted: RunTask was asked for; from then to ``Attempt.started`` it waited for capacity.
     :param created: ECS's ``createdAt``; likewise ``pull_started``, ``pull_stopped``, ``started`` and ``stopped``.
     """
 
     taken_up: float | None = None
     queued: float | None = None
+    slot: float | None = None
     submitted: float | None = None
     created: float | None = None
     pull_started: float | None = None
@@ -57,12 +59,13 @@ class Times:
     def phases(self) -> dict[str, float]:
         """What took how many seconds, in order; what is not known is left out.
 
-        ``slot``: waiting for the deployment's own limits; ``capacity``: until ECS took the task; ``start``: until its
-        first container ran, of which ``image`` is the pulling of the images; then the stages, and the start of the
-        command's container between the first two.
+        ``slot``: waiting for the deployment's own limits; ``submit``: putting scripts and task definition in place;
+        ``capacity``: until ECS took the task; ``start``: until its first container ran, of which ``image`` is the
+        pulling of the images; then the stages, and the start of the command's container between the first two.
         """
         marks = {
-            "slot": (self.queued, self.submitted),
+            "slot": (self.queued, self.slot),
+            "submit": (self.slot, self.submitted),
             "capacity": (self.submitted, self.created),
             "start": (self.created, self.stage_in_started),
             "image": (self.pull_started, self.pull_stopped),

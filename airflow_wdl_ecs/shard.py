@@ -246,6 +246,7 @@ class ShardRun:
         self._tell(prepared)
         self.times = replace(self.times, queued=time.time())
         async with self.hosted.ecs.slots.hold(self.hosted.limits()):
+            self.times = replace(self.times, slot=time.time())
             # A host that goes away while the task starts must not leave a task that is in no ledger.
             start = Starting(prepared.request.prefix)
             start.task = asyncio.ensure_future(self._start(prepared, start))

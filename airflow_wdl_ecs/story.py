@@ -56,14 +56,17 @@ def command_lines(command: str, where: str) -> Iterator[str]:
 
     :param where: the whole of it.
     """
-    lines = command.rstrip().splitlines()
+    text = command.rstrip()
+    # A command section begins with a line break; the numbers are still those of the script.
+    skipped = len(text) - len(text.lstrip("\n"))
+    lines = text.splitlines()[skipped:]
     yield "command:"
     if len(lines) <= WHOLE_COMMAND:
-        yield from _numbered(lines, 1)
+        yield from _numbered(lines, skipped + 1)
         return
-    yield from _numbered(lines[:COMMAND_ENDS], 1)
+    yield from _numbered(lines[:COMMAND_ENDS], skipped + 1)
     yield f"     … {len(lines) - 2 * COMMAND_ENDS} lines more, all of which are in {where}"
-    yield from _numbered(lines[-COMMAND_ENDS:], len(lines) - COMMAND_ENDS + 1)
+    yield from _numbered(lines[-COMMAND_ENDS:], skipped + len(lines) - COMMAND_ENDS + 1)
 
 
 def _numbered(lines: Sequence[str], first: int) -> Iterator[str]:
@@ -82,6 +85,7 @@ def durations(attempt: Attempt) -> str:
 
 _WORDS = {
     "slot": "waited for a slot",
+    "submit": "submission",
     "capacity": "for ECS to take it",
     "start": "for its start",
     "stage-in": "staging in",

@@ -85,6 +85,7 @@ class World:
         session = boto3.Session(region_name=endpoint.region, **keys)
         self.s3 = session.client("s3", endpoint_url=endpoint.url)
         self.ecs = Meddler(session.client("ecs", endpoint_url=endpoint.url))
+        self.logs = Meddler(session.client("logs", endpoint_url=endpoint.url))
         self.bucket = endpoint.bucket
         self.settings = EcsSettings(
             cluster=endpoint.cluster,
@@ -95,13 +96,14 @@ class World:
             container_root=endpoint.container_root,
             poll_fastest=0.05,
             poll_slowest=0.2,
+            live_logs_interval=0.1,
             stop_timeout=2,
         )
         self.run_id = f"run {next(_numbers)}"
         self.log = Said()
 
     def clients(self, service: str) -> Any:
-        return {"s3": self.s3, "ecs": self.ecs}[service]
+        return {"s3": self.s3, "ecs": self.ecs, "logs": self.logs}[service]
 
     def begin(self, wdl: str, inputs: dict[str, Any] | None = None) -> World:
         begin_run(self.settings, self.clients, compile_wdl(wdl), inputs or {}, dag_id="dag", run_id=self.run_id)
@@ -174,6 +176,134 @@ def test_a_call_takes_its_inputs_to_its_outputs(world):
         assert text in world.log
     assert world.attempts()[0]["kind"] == "succeeded"
     assert finish_run(world.open()) == outputs
+
+
+def test_the_log_tells_the_whole_story_and_the_ledger_has_its_times(world):
+    began = time.time()
+    command = "\n".join(['echo "hello ~{x}"', "sleep 0.3", "echo careful >&2", *(f": line {n}" for n in range(100))])
+    world.begin(task(command, runtime='memory: "3 GiB" cpu: 0.01'), {"x": "you"}).done()
+    for text in (
+        'input x = "you"',
+        "image debian:12",
+        "asks for 0.01 vCPU, 3072 MiB; is given 0.125 vCPU, 3072 MiB (ECS takes no less than 0.125 vCPU",
+        '   2  echo "hello you"',
+        f"… 63 lines more, all of which are in {world.open().folder}calls/t/_/0/command.sh",
+        " 104  : line 99",
+        "is ECS task arn:",
+        " s after its start",
+        "Z | hello you",
+        "Z | careful",
+        "exit code 0",
+        "attempt 0 took: waited for a slot 0.0 s, submission ",
+        " s, command ",
+        'output out = "hello you"',
+    ):
+        assert text in world.log, text
+    assert ": line 50" not in world.log
+    (attempt,) = world.attempts()
+    times = attempt["times"]
+    moments = [
+        "taken_up",
+        "queued",
+        "slot",
+        "submitted",
+        "created",
+        "stage_in_started",
+        "stage_in_ended",
+        "command_started",
+    ]
+    moments += ["command_ended", "stage_out_started", "stage_out_ended", "stopped"]
+    found = [began - 0.01, *(times[name] for name in moments), time.time() + 0.01]
+    assert found == sorted(found)
+    assert times["command_ended"] - times["command_started"] >= 0.3
+    task_id = attempt["arn"].rsplit("/", 1)[1]
+    assert attempt["log_streams"] == {name: f"wdl/{name}/{task_id}" for name in ("stage-in", "command", "stage-out")}
+    assert (attempt["log_group"], attempt["launch_type"]) == (world.settings.log_group, "EC2")
+    assert (attempt["image"], attempt["asked"]) == ("debian:12", "0.01 vCPU, 3072 MiB")
+    assert (attempt["cpu"], attempt["memory_given"], attempt["disk"], attempt["gpu"]) == (0.125, 3072, 0, 0)
+    assert attempt["prefix"] == f"{world.open().folder}calls/t/_/0/"
+
+
+def test_the_lines_of_a_running_command_are_told_while_it_runs(world):
+    world.begin(SCATTER.replace("echo", "echo working >&2; sleep 3; echo"), {"rows": [["a"]]})
+
+    async def watch() -> None:
+        waiting = asyncio.ensure_future(world.call(prefixes=[(0,)]))
+        await until(lambda: "Z | working" in world.log)
+        assert not waiting.done()
+        await waiting
+
+    asyncio.run(watch())
+    assert any(line.startswith("[0.0] ") and line.endswith("Z | working") for line in world.log.lines)
+    assert sum("Z | working" in line for line in world.log.lines) == 1
+
+
+def test_a_log_that_may_not_be_read_is_said_once_and_does_no_harm(world):
+    def deny(call, **arguments):
+        raise refusal("AccessDeniedException", "not authorized to perform: logs:GetLogEvents")
+
+    world.logs.change["get_log_events"] = deny
+    assert world.begin(task("echo done; sleep 1")).done().outputs == {(): {"out": "done"}}
+    assert sum("logs:GetLogEvents" in line for line in world.log.lines) == 1
+
+
+def test_no_log_is_asked_for_where_nothing_was_written_or_nobody_wants_it(world):
+    world.settings = replace(world.settings, live_logs_interval=60)
+    assert world.begin(task("touch y", 'File y = "y"')).done().failures == {}
+    world.settings = replace(world.settings, live_logs=False)
+    world.run_id += " silent"
+    assert world.begin(task("echo done; sleep 0.5")).done().failures == {}
+    assert world.logs.asked == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [(b"12", "work/o has 2 of 6 bytes"), (None, "work/o is missing")], ids=["truncated", "missing"]
+)
+def test_an_output_that_is_not_whole_in_s3_is_lost_and_made_again(world, changed, said):
+    world.begin(task("echo 12345 >o; echo x >p", 'File o = "o"  Array[File] ps = glob("p*")'))
+    key = f"{world.open().folder}calls/t/_/0/work/o".split("/", 3)[3]
+
+    def spoil(call, **arguments):
+        answer = call(**arguments)
+        if any(found["lastStatus"] == "STOPPED" for found in answer["tasks"]) and len(world.started()) == 1:
+            if changed is None:
+                world.s3.delete_object(Bucket=world.bucket, Key=key)
+            else:
+                world.s3.put_object(Bucket=world.bucket, Key=key, Body=changed)
+        return answer
+
+    world.ecs.change["describe_tasks"] = spoil
+    outputs = world.done().outputs[()]
+    assert outputs["o"] == f"{world.open().folder}calls/t/_/1/work/o"
+    assert [(found["kind"], found["budget"]) for found in world.attempts()] == [
+        ("lost", "infrastructure"),
+        ("succeeded", "none"),
+    ]
+    assert said in world.attempts()[0]["reason"]
+    assert "trying again: 1 of 3 times (infrastructure_retries)" in world.log
+
+
+def test_an_output_outside_the_work_directory_is_an_error_that_names_it(world):
+    error = world.begin(task("ln -s /etc/passwd stolen", 'File o = "stolen"')).failure()
+    assert isinstance(error, EvaluationError)
+    assert "stolen" in str(error)
+    assert "stolen is a link that leads out of the task's folder" in world.log
+
+
+def test_a_failure_for_want_of_capacity_is_waited_out_without_spending_a_retry(world, monkeypatch):
+    monkeypatch.setattr("airflow_wdl_ecs.shard.pause_before", lambda attempts, try_number: 0.01)
+    world.settings = replace(world.settings, infrastructure_retries=0)
+    said = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
+
+    def none_left(found):
+        found.update(stopCode="TaskFailedToStart", stoppedReason=said)
+        for container in found["containers"]:
+            container.pop("exitCode", None)
+
+    ending_as(world, none_left, times=2)
+    assert world.begin(task("echo done")).done().outputs == {(): {"out": "done"}}
+    assert [found["budget"] for found in world.attempts()] == ["capacity", "capacity", "none"]
+    assert "of 3600 s (capacity_timeout)" in world.log
 
 
 def test_a_failure_says_what_the_command_said(world):
@@ -450,6 +580,21 @@ def test_out_of_memory_is_tried_again_with_more(world):
     ending_as(world, killed)
     assert world.begin(task("echo done", runtime='memory: "1 GiB"')).done().outputs == {(): {"out": "done"}}
     assert [arguments["overrides"]["memory"] for arguments in world.started()] == ["1024", "2048"]
+    assert "trying again with 2048 MiB: 1 of 1 times (out_of_memory_retries)" in world.log
+
+
+def test_memory_that_cannot_grow_is_not_tried_again(world):
+    def killed(found):
+        for container in found["containers"]:
+            if container["name"] == "command":
+                container.update(exitCode=137, reason="OutOfMemoryError: Container killed due to memory usage")
+
+    world.settings = replace(world.settings, out_of_memory_limit=1500, out_of_memory_retries=5)
+    ending_as(world, killed, times=9)
+    runtime = 'memory: "1 GiB" memory_retry_multiplier: 1.25'
+    assert world.begin(task("echo done", runtime=runtime)).failure().kind == "out_of_memory"
+    assert [found["memory_given"] for found in world.attempts()] == [1024, 1280, 1500]
+    assert "not trying again: it cannot have more than 1500 MiB (out_of_memory_limit)" in world.log
 
 
 def test_a_lost_task_is_replaced(world):

@@ -136,11 +136,12 @@ class LogTail:
         pace = Pace(self._settings.interval, max(SLOWEST, self._settings.interval))
         since = self._clock()
         while not self._over:
+            # First a pause: what ends soon is read once, at its end.
+            await self._sleep(pace.interval(self._clock() - since))
             told = self.told
             await self._look()
             if self.told > told:
                 since = self._clock()
-            await self._sleep(pace.interval(self._clock() - since))
 
     async def _look(self) -> None:
         """Tell what has come since the last look."""

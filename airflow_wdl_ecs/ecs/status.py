@@ -41,8 +41,8 @@ _HOST_LOST = re.compile(
     re.IGNORECASE,
 )
 _CAPACITY = re.compile(
-    r"Capacity is unavailable|RESOURCE:|(?-i:\bAGENT\b)|insufficient capacity|limit on the number of|InsufficientFreeAddresses|"
-    r"toomanyrequests|Too ?Many ?Requests|pull rate limit|ThrottlingException|Rate exceeded|RequestLimitExceeded",
+    r"Capacity is unavailable|RESOURCE:|(?-i:\bAGENT\b)|insufficient capacity|limit on the number of|"
+    r"InsufficientFreeAddresses|toomanyrequests|Too ?Many ?Requests|pull rate limit|ThrottlingException|Rate exceeded|RequestLimitExceeded",
     re.IGNORECASE,
 )
 _COULD_NOT_START = re.compile(

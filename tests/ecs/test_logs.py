@@ -179,7 +179,7 @@ def test_a_connection_that_breaks_now_and_then_does_not_end_it():
     assert texts(followed.said) == ["one"]
     logs.errors = [EndpointConnectionError(endpoint_url="x")] * 9
     followed = Followed(logs)
-    followed.follow(4)
+    followed.follow(5)
     assert len(logs.errors) >= 3
     assert len(followed.warned) == 1
 
