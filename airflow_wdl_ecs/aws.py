@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -30,6 +32,7 @@ Clients = Callable[[str], Any]
 """AWS service name -> boto3 client. It may block, and gives the same client when asked again."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 THROTTLED = frozenset(
     {
@@ -49,6 +52,15 @@ TRANSIENT = frozenset(
     {"ServerException", "InternalError", "InternalFailure", "ServiceUnavailable", "500", "502", "503"}
 )
 """Error codes of AWS's own failures; the same request may succeed later."""
+
+_BROKEN = frozenset(
+    {"ConnectionClosedError", "ConnectTimeoutError", "EndpointConnectionError", "HTTPClientError"}
+    | {"IncompleteReadError", "ReadTimeoutError", "ResponseStreamingError"}
+)
+"""Names of the client's errors for a connection that breaks off, before or in an answer."""
+
+PATIENCE = 120.0
+"""Seconds for which what blocks on S3 is tried again: a call may have run for hours."""
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation", "NotAuthorized"})
 _CREDENTIALS = frozenset(
@@ -116,6 +128,27 @@ def aws_errors(operation: str, what: str = "") -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         raise mapped(error, operation, what) from error
+
+
+def patient(function: Callable[P, T]) -> Callable[P, T]:
+    """Call a function again while AWS asks to be asked more slowly, fails by itself, or the connection breaks off.
+
+    It has to be one that may be carried out twice, and that maps its errors by `aws_errors`.
+    """
+
+    @wraps(function)
+    def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        deadline, pause = time.monotonic() + PATIENCE, 0.2
+        while True:
+            try:
+                return function(*args, **kwargs)
+            except AwsError as error:
+                if error.code not in THROTTLED | TRANSIENT | _BROKEN or time.monotonic() > deadline:
+                    raise
+            time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
+            pause = min(pause * 2, 10.0)
+
+    return again
 
 
 def mapped(error: ClientError | BotoCoreError, operation: str, what: str = "") -> WdlEcsError:

@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from .aws import aws_errors, error_code
+from .aws import aws_errors, error_code, patient
 from .errors import AwsError, EvaluationError
 from .plan import Plan, Shard
 from .task import MAX_READ
@@ -204,6 +204,7 @@ class RunStore:
 
     # The run's own things.
 
+    @patient
     def get(self, uri: str, *, limit: int | None = None) -> bytes | None:
         """An object's bytes, or None if there is none.
 
@@ -224,9 +225,12 @@ class RunStore:
                 raise EvaluationError(f"{uri} has {size} bytes, and an expression may read {limit} at most")
             data: bytes = response["Body"].read()
         if len(data) != size:
-            raise AwsError(f"{uri}: {len(data)} of {size} bytes arrived", operation="GetObject")
+            raise AwsError(
+                f"{uri}: {len(data)} of {size} bytes arrived", code="IncompleteReadError", operation="GetObject"
+            )
         return data
 
+    @patient
     def tail(self, uri: str, size: int) -> bytes:
         """The last ``size`` bytes of an object; nothing if it is empty or not there."""
         bucket, key = split_uri(uri)
@@ -240,12 +244,14 @@ class RunStore:
             data: bytes = response["Body"].read()
         return data[-size:]
 
+    @patient
     def put(self, uri: str, data: bytes, content_type: str = "binary/octet-stream") -> None:
         """Write an object."""
         bucket, key = split_uri(uri)
         with aws_errors("PutObject", uri):
             self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
 
+    @patient
     def delete(self, uri: str) -> None:
         """Delete an object, if it is there."""
         bucket, key = split_uri(uri)
@@ -265,6 +271,7 @@ class RunStore:
         """Whether there is such a file, or anything below such a folder; no allow rule is asked."""
         return self._size(uri, any_will_do=True) is not None
 
+    @patient
     def _size(self, uri: str, *, any_will_do: bool = False) -> int | None:
         if uri.endswith("/"):
             sizes = (size for _, size in self._list(uri, page=1 if any_will_do else 1000))

@@ -45,7 +45,7 @@ DESCRIBE_AT_ONCE = 100
 _LONGEST_PAUSE = 20.0
 _CAPACITY_PAUSES = (5.0, 60.0)
 _CAPACITY = re.compile(
-    r"RESOURCE|capacity|limit on the number of (tasks|vcpus)|You've reached the limit|no container instances",
+    r"RESOURCE|\bAGENT\b|capacity|limit on the number of (tasks|vcpus)|You've reached the limit|no container instances",
     re.IGNORECASE,
 )
 _OPERATIONS = {name: "".join(word.capitalize() for word in name.split("_")) for name in RATES}
