@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_wdl_ecs.cli import COMMANDS, PROGRAM, build_parser
+from airflow_wdl_ecs.ecs.client import RATES
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.wdl.check import problems
 
@@ -77,7 +79,7 @@ def test_wdl_is_without_errors(page, block, tmp_path):
 @pytest.mark.parametrize(("page", "block"), _blocks("python"))
 def test_a_dag_file_makes_a_dag(page, block, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "dags", tmp_path / "dags")
-    for _, other in (parameter.values for parameter in _blocks("wdl")):
+    for _, other in _values("wdl"):
         if name := _file_name(other):
             (tmp_path / "dags" / name).write_text(other)
     monkeypatch.chdir(tmp_path / "dags")
@@ -114,6 +116,22 @@ def test_a_message_that_is_explained_is_one_of_ours(message):
     assert fragments
     for fragment in fragments:
         assert fragment in said, fragment
+
+
+def test_the_role_of_airflow_may_call_what_it_calls():
+    policies = [json.loads(block) for page, block in _values("json") if page.name == "deploy.md"]
+    statements = [statement for policy in policies for statement in policy["Statement"]]
+    allowed = {action for statement in statements for action in _listed(statement["Action"])}
+    wanted = {f"ecs:{''.join(word.capitalize() for word in name.split('_'))}" for name in RATES}
+    assert wanted <= allowed
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _values(language: str) -> list[tuple[Path, str]]:
+    return [parameter.values for parameter in _blocks(language)]
 
 
 def test_every_setting_that_a_page_names_with_its_section_exists():
