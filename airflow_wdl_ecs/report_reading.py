@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .aws import side_by_side
-from .errors import InputsError
+from .errors import WdlEcsError
 from .ledger import Attempt, Ledger
 from .plan import Call, Plan, Shard
 from .report import (
@@ -54,7 +54,7 @@ class Told:
 def layout_of(s3: Any, folder: str) -> Layout:
     """The layout of the run that keeps everything in a folder.
 
-    :raises InputsError: if there is no run in it.
+    :raises WdlEcsError: if there is no run in it.
     """
     folder = f"{folder.rstrip('/')}/"
     store = RunStore(s3, Layout(folder, "", ""))
@@ -64,7 +64,26 @@ def layout_of(s3: Any, folder: str) -> Layout:
         inside = layout.folder
         if folder.endswith(inside):
             return Layout(folder.removesuffix(inside), layout.dag_id, layout.run_id, layout.scope)
-    raise InputsError(f"there is no run in {folder}", hint="a run's folder is <workspace>/runs/<dag>/<run>/")
+    raise WdlEcsError(f"there is no run in {folder}", hint="a run's folder is <workspace>/runs/<dag>/<run>/")
+
+
+def named_layout(workspace: str, name: str, scope: str | None = None) -> Layout:
+    """The layout of the run that is named ``DAG_ID/RUN_ID`` in a workspace."""
+    dag_id, _, run_id = name.partition("/")
+    return Layout(workspace, dag_id, run_id, scope)
+
+
+def stderr_of_failures(store: RunStore, report: RunReport, size: int) -> dict[str, str]:
+    """The last bytes of the stderr of each failed shard that the report lists, by ``call/shard``."""
+
+    def tail(shard: ShardReport) -> str:
+        if not shard.attempts:
+            return ""
+        return store.tail(f"{shard.attempts[-1].folder}stderr", size).decode(errors="replace")
+
+    failed = list(report.failures)
+    names = (f"{shard.call}/{shard.key}" for shard in failed)
+    return dict(zip(names, side_by_side(tail, failed), strict=True))
 
 
 def scopes(store: RunStore) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_wdl_ecs import report_reading
-from airflow_wdl_ecs.errors import InputsError
+from airflow_wdl_ecs.errors import WdlEcsError
 from airflow_wdl_ecs.report import Instance, shortened, to_json
 from airflow_wdl_ecs.report_reading import Told, layout_of, name_of, read_report, scopes
 from airflow_wdl_ecs.storage import Layout, Recent, RunStore, key_safe
@@ -100,10 +100,10 @@ def test_a_layout_is_found_by_its_folder(s3: FakeS3) -> None:
     run, own = FabricatedRun(s3), FabricatedRun(s3, "task_alone", inputs={}, scope="align[3]")
     assert layout_of(s3, run.layout.folder) == run.layout
     assert layout_of(s3, own.layout.folder.rstrip("/")) == own.layout
-    with pytest.raises(InputsError, match="no run"):
+    with pytest.raises(WdlEcsError, match="no run"):
         layout_of(s3, "s3://bucket/wdl/runs/samples/other/")
     run.store.put("s3://elsewhere/copy/run.json", run.store.get(run.layout.named("run.json")) or b"")
-    with pytest.raises(InputsError, match="no run"):
+    with pytest.raises(WdlEcsError, match="no run"):
         layout_of(s3, "s3://elsewhere/copy/")
 
 

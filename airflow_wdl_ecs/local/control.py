@@ -126,6 +126,17 @@ class Control:
         layout = Layout(f"s3://{endpoint.bucket}/{WORKSPACE}", dag_id, run_id)
         yield {"outputs": RunStore(s3, layout).get_json(layout.named("outputs.json"))}
 
+    def on_report(self, run: str | None, scope: str | None) -> Iterator[Answer]:
+        """What became of a run: its ``report`` with the ``stderr`` of what failed in it, or why it has ``not_begun``;
+        nothing if there is no such run.
+
+        :param run: ``DAG_ID/RUN_ID``, or its folder; None for the latest of all.
+        """
+        s3, endpoint = self._client("s3")
+        found = runs.report(s3, f"s3://{endpoint.bucket}/{WORKSPACE}", run, scope, self.home.airflow / "logs")
+        if found is not None:
+            yield found
+
     def on_upload(self, paths: list[str]) -> Iterator[Answer]:
         """Upload local files and folders, by absolute paths; answers with their ``uris`` and the bytes ``sent``."""
         s3, endpoint = self._client("s3")

@@ -10,8 +10,8 @@ import getpass
 import json
 import re
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,17 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
 from ..errors import AuthorError
+from ..report import Instance as TaskInstanceReport
+from ..report import to_json
+from ..report_reading import layout_of, named_layout, read_about, read_report, scopes, stderr_of_failures
+from ..runs_page import airflow_runs
+from ..storage import Layout, RunStore
 from .airflow_home import write_private
 from .components import BUNDLE
 
 ACTIVE = (DagRunState.QUEUED, DagRunState.RUNNING)
+STDERR_BYTES = 16 * 1024
+"""Of each failed shard's stderr, in a report."""
 _registering = threading.Lock()
 
 
@@ -147,6 +154,53 @@ def _errors_of(line: str) -> list[str]:
     details = event.get("error_detail") or [{}]
     # The first is what was raised; the others are what it was raised from.
     return [str(details[0].get("exc_value") or event.get("event", ""))]
+
+
+def report(s3: Any, workspace: str, name: str | None, scope: str | None, logs: Path) -> dict[str, Any] | None:
+    """What became of a run; None if there is no such run.
+
+    Its ``report`` and the ``stderr`` of what failed in it, or why it has ``not_begun``.
+
+    :param s3: a client of the embedded S3. :param workspace: where runs are in it.
+    :param name: ``DAG_ID/RUN_ID``, or the run's folder; None for the latest of all.
+    :param logs: Airflow's base log folder.
+    """
+    with create_session() as session:
+        if name is None:
+            listed = next(iter(airflow_runs.recent_runs(session, None, 1)), None)
+        elif name.startswith(f"{workspace}/"):
+            layout = layout_of(s3, name)
+            listed, scope = airflow_runs.find_run(session, layout.dag_id, layout.run_id), layout.scope
+        else:
+            layout = named_layout(workspace, name)
+            listed = airflow_runs.find_run(session, layout.dag_id, layout.run_id)
+        if listed is None:
+            return None
+        told = airflow_runs.told_of(session, listed)
+    store = RunStore(s3, Layout(workspace, listed.dag_id, listed.run_id, scope))
+    within = scopes(store) if scope is None else []
+    if within and read_about(store) is None:
+        store = RunStore(s3, Layout(workspace, listed.dag_id, listed.run_id, within[0]))
+    found = read_report(store, told)
+    told_already = {shard.call for shard in found.failures if shard.attempts} if found else set()
+    errors = _errors(logs, listed, [i for i in told.instances.values() if i.task_id not in told_already])
+    if found is None:
+        return {"report": None, "not_begun": f"run {listed.run_id} of {listed.dag_id} has not begun\n{errors}".rstrip()}
+    report = to_json(replace(found, error=errors))
+    return {"report": report, "stderr": stderr_of_failures(store, found, STDERR_BYTES)}
+
+
+def _errors(logs: Path, run: airflow_runs.ListedRun, instances: Iterable[TaskInstanceReport]) -> str:
+    """What those of these task instances that failed have logged as errors."""
+    lines = [
+        f"task {found.task_id}: {error}"
+        for found in instances
+        if found.state == "failed"
+        for error in errors_in_log(
+            logs, run.dag_id, run.run_id, Instance(found.task_id, found.map_index, found.state, found.try_number)
+        )
+    ]
+    return "\n".join(lines)
 
 
 def stop(dag_id: str, run_id: str) -> bool:

@@ -58,7 +58,12 @@ class View {
       this.on = !(error instanceof airflow.Refused) || error.status >= 500;
     }
     if (this.ended) return;
-    this.draw();
+    try {
+      this.draw();
+    } catch (error) {
+      // A server of another version may tell other things.
+      this.content.replaceChildren(h("p.problem", { role: "alert" }, `This report cannot be shown: ${error.message}. Load the page anew.`));
+    }
     // A server that takes long is asked less often.
     const pause = Math.max(PACE, 3 * (performance.now() - began));
     if (this.on && document.visibilityState === "visible") this.timer = setTimeout(() => this.look(), pause);

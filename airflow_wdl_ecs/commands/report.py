@@ -1,0 +1,189 @@
+"""Tell what became of a run: its calls, shards and attempts, where their time went, and why one failed.
+
+RUN is DAG_ID/RUN_ID, or a run's folder in S3 (s3://...). Runs of the embedded Airflow are looked for first, and without
+RUN its latest one is told of; then those in the workspace that Airflow's settings name. The exit code is 0, or 1 if
+there is no such run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ..errors import InputsError, WdlEcsError
+from ..local import client
+from ..local.airflow_home import AirflowHome, user_home
+from ..report import AttemptReport, CallReport, PhaseName, RunReport, ShardReport, to_json
+from .option import Option
+
+NAME = "report"
+HELP = "tell what became of a run, and where its time went"
+OPTIONS = (
+    Option("run", nargs="?", metavar="RUN", help="DAG_ID/RUN_ID, or s3://.../runs/DAG/RUN/ (default: the latest here)"),
+    Option(
+        "--task", metavar="TASK_ID", dest="scope", help="the run of a WdlEcsTaskOperator on its own in that DAG run"
+    ),
+    Option("--json", dest="as_json", action="store_true", help="print the report as JSON"),
+)
+COLUMNS: tuple[PhaseName, ...] = ("queue", "wait", "pull", "stage_in", "command", "stage_out")
+STDERR_LINES = 20
+_TAIL = 16 * 1024
+
+Tails = Mapping[str, str]
+"""The end of the stderr of each failed shard, by ``call/shard``."""
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the report."""
+    found = find(options.run, options.scope)
+    if options.as_json:
+        print(json.dumps(to_json(found[0]), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(text_of(*found)))
+    return 0
+
+
+def find(run: str | None, scope: str | None) -> tuple[RunReport, Tails]:
+    """The report of a run, wherever it is.
+
+    :raises WdlEcsError: if there is no such run.
+    """
+    folder = run if run and run.startswith("s3://") else None
+    if run and folder is None and "/" not in run:
+        raise InputsError(f"{run} is no run", hint="give DAG_ID/RUN_ID, or a run's folder, s3://.../")
+    for home in homes():
+        answer = client.connect(home, _say).ask("report", run=run, scope=scope)
+        if answer.get("not_begun"):
+            raise WdlEcsError(answer["not_begun"])
+        if "report" in answer:
+            return msgspec.convert(answer["report"], RunReport), answer["stderr"]
+    if run is None:
+        raise WdlEcsError("no workflow has been run on this machine", hint="name a run: DAG_ID/RUN_ID, or its folder")
+    return of_deployment(run, scope)
+
+
+def homes() -> Iterator[AirflowHome]:
+    """The embedded Airflows that have run something: the one of ``run``, and that of ``standalone`` while it is up."""
+    home = user_home()
+    if (home.airflow / "airflow.db").exists():
+        yield home
+    standalone = AirflowHome(home.folder / "standalone")
+    if client.is_supervised(standalone):
+        yield standalone
+
+
+def of_deployment(run: str, scope: str | None) -> tuple[RunReport, Tails]:
+    """The report of a run in the workspace of Airflow's settings, or in a folder; from S3 alone."""
+    from ..host import airflow_clients, resolve_settings
+    from ..report_reading import layout_of, named_layout, read_report, stderr_of_failures
+    from ..storage import RunStore
+
+    settings = resolve_settings()
+    s3 = airflow_clients(settings)("s3")
+    if run.startswith("s3://"):
+        layout = layout_of(s3, run)
+    elif settings.workspace:
+        layout = named_layout(settings.workspace, run, scope)
+    else:
+        raise WdlEcsError(
+            f"there is no run {run} on this machine, and Airflow's settings name no workspace",
+            hint="set [wdl_ecs] workspace, or give the run's folder, s3://.../",
+        )
+    store = RunStore(s3, layout)
+    report = read_report(store)
+    if report is None:
+        raise WdlEcsError(f"there is no run in {layout.folder}", hint="check DAG_ID/RUN_ID and the workspace")
+    return report, stderr_of_failures(store, report, _TAIL)
+
+
+def text_of(report: RunReport, tails: Tails) -> Iterator[str]:
+    """The report for a terminal, line by line."""
+    yield f"{report.workflow}: {_word(report.state)}"
+    yield f"  run      {report.dag_id}/{report.run_id}" + (f", task {report.scope}" if report.scope else "")
+    yield f"  folder   {report.folder}"
+    if report.started is not None:
+        lasted = f", {seconds(report.ended - report.started)}" if report.ended is not None else ""
+        yield f"  started  {datetime.fromtimestamp(report.started):%Y-%m-%d %H:%M:%S}{lasted}"
+    if report.error:
+        yield from ("", *report.error.splitlines())
+    yield from _failures(report, tails)
+    if report.calls:
+        yield ""
+        yield from _table(report.calls)
+    yield from _values("inputs", report.inputs)
+    if report.outputs is not None:
+        yield from _values("outputs", report.outputs)
+
+
+def _failures(report: RunReport, tails: Tails) -> Iterator[str]:
+    failed = sum(call.counts.get("failed", 0) for call in report.calls)
+    for shard in report.failures:
+        yield ""
+        yield f"FAILED {_name(shard)}"
+        yield from (f"  {line}" for line in shard.reason.splitlines())
+        tail = tails.get(f"{shard.call}/{shard.key}", "").splitlines()[-STDERR_LINES:]
+        if tail:
+            yield "  the last lines of its stderr:"
+            yield from (f"    {line}" for line in tail)
+        if shard.attempts:
+            yield from (f"  {line}" for line in _where(shard.attempts[-1]))
+    if failed > len(report.failures):
+        yield f"and {failed - len(report.failures)} more failures"
+
+
+def _where(attempt: AttemptReport) -> Iterator[str]:
+    stream = attempt.log_streams.get("command")
+    yield f"everything of it is in {attempt.folder}"
+    if stream:
+        yield f"its log is {attempt.log_group} {stream}"
+
+
+def _table(calls: Sequence[CallReport]) -> Iterator[str]:
+    heads = ("call", "state", "tasks", *(name.replace("_", "-") for name in COLUMNS))
+    rows = [heads, *(_row(call) for call in calls)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    for row in rows:
+        left = (text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True))
+        right = (text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True))
+        yield "  ".join((*left, *right)).rstrip()
+    if any(call.scattered for call in calls):
+        yield "(times are medians over the shards)"
+
+
+def _row(call: CallReport) -> tuple[str, ...]:
+    counts = [f"{count} {_word(state)}" for state, count in call.counts.items()]
+    state = ", ".join(counts) if call.scattered and counts else _word(call.state)
+    times = (seconds(call.seconds[name]) if name in call.seconds else "" for name in COLUMNS)
+    return (call.id, state, str(call.attempts), *times)
+
+
+def _values(title: str, values: Mapping[str, Any]) -> Iterable[str]:
+    yield ""
+    yield f"{title}:" if values else f"{title}: none"
+    yield from (f"  {name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
+
+
+def _name(shard: ShardReport) -> str:
+    return shard.call if shard.key == "_" else f"{shard.call}[{shard.key.replace('.', ', ')}]"
+
+
+def _word(state: str) -> str:
+    return state.replace("_", " ")
+
+
+def seconds(length: float) -> str:
+    """A length of time in words."""
+    if length < 120:
+        return f"{length:.1f} s" if length < 10 else f"{length:.0f} s"
+    minutes = round(length / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,103 @@
+"""What ``report`` prints, and where it finds runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_wdl_ecs import host
+from airflow_wdl_ecs.cli import main
+from airflow_wdl_ecs.commands.report import seconds
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.report import to_json
+from airflow_wdl_ecs.report_reading import read_report
+
+from ..fabricated_run import WORKSPACE, FabricatedRun, attempt
+from ..fake_aws import FakeS3
+
+NAME = "samples/manual__2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FabricatedRun:
+    """A run of a deployment; this machine's embedded Airflow has none."""
+    s3 = FakeS3()
+    monkeypatch.setenv("AIRFLOW_WDL_ECS_HOME", str(tmp_path))
+    monkeypatch.setattr(host, "resolve_settings", lambda: EcsSettings(workspace=WORKSPACE))
+    monkeypatch.setattr(host, "airflow_clients", lambda settings: {"s3": s3}.__getitem__)
+    run = FabricatedRun(s3)
+    run.shard("work", (0, 0), attempt())
+    run.shard("work", (0, 1), attempt(kind="command_failed"), stderr="one\nno such luck\n")
+    return run
+
+
+@pytest.mark.parametrize("name", [NAME, f"{WORKSPACE}/runs/samples/manual__2026-01-01T00=3A00=3A00=2B00=3A00/"])
+def test_a_run_in_words(run: FabricatedRun, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main(["report", name]) == 0
+    text = capsys.readouterr().out
+    head, _, rest = text.partition("FAILED work[0, 1]\n")
+    assert head.startswith("samples: failed\n")
+    assert f"folder   {run.layout.folder}" in head
+    assert "  the command failed with exit code 1\n" in rest
+    assert "    no such luck\n" in rest
+    assert f"  everything of it is in {run.layout.attempt('work', (0, 1), 0)}\n" in rest
+    assert "  its log is /wdl wdl/command/0\n" in rest
+    lines = [line.split("  ") for line in rest.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert ["call", "state", "tasks", "queue", "wait", "pull", "stage-in", "command", "stage-out"] in cells
+    assert ["work", "1 failed, 1 succeeded", "2", "5.0 s", "10 s", "5.0 s", "10 s", "20 s", "10 s"] in cells
+    assert "  lanes = [[1, 2], [3]]\n" in rest
+    assert "outputs" not in rest
+
+
+def test_a_run_as_json(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run.finish(sums=[1])
+    assert main(["report", NAME, "--json"]) == 0
+    report = read_report(run.store)
+    assert report is not None
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(to_json(report)))
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["samples/never"], 1, "no run in s3://bucket/wdl/runs/samples/never/"),
+        (["s3://bucket/elsewhere/"], 1, "there is no run in s3://bucket/elsewhere/"),
+        (["samples"], 2, "give DAG_ID/RUN_ID"),
+        ([], 1, "no workflow has been run on this machine"),
+    ],
+)
+def test_runs_that_are_not_there(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str], words: list[str], status: int, said: str
+) -> None:
+    assert main(["report", *words]) == status
+    told = capsys.readouterr()
+    assert (told.out, said in told.err) == ("", True)
+
+
+def test_a_deployment_without_a_workspace(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "resolve_settings", EcsSettings)
+    assert main(["report", NAME]) == 1
+    assert "name no workspace" in capsys.readouterr().err
+
+
+def test_a_run_of_an_operator_on_its_own(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    own: Any = FabricatedRun(run.store._s3, "task_alone", inputs={}, scope="align[3]")
+    own.shard(own.plan.calls[0].id, (), attempt())
+    assert main(["report", NAME, "--task", "align[3]"]) == 0
+    assert "task align[3]" in capsys.readouterr().out
+
+
+def test_lengths_of_time() -> None:
+    assert [seconds(length) for length in (0.04, 9.9, 61.2, 150, 7260)] == [
+        "0.0 s",
+        "9.9 s",
+        "61 s",
+        "2 min",
+        "2 h 01 min",
+    ]
