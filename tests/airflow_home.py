@@ -55,6 +55,15 @@ def settings_for(endpoint: Endpoint) -> dict[str, str]:
     }
 
 
+def dag_serialization() -> Any:
+    """What writes a DAG as JSON and reads it again, by the name that the installed Airflow has for it."""
+    try:
+        from airflow.serialization.serialized_objects import DagSerialization
+    except ImportError:  # Airflow 3.1
+        from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization  # noqa: N814
+    return DagSerialization
+
+
 def bags() -> tuple[Any, Any]:
     """``DagBag`` and ``sync_bag_to_db``, where the installed Airflow has them."""
     try:

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_wdl_ecs.plan import load_plan
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
-from .airflow_home import bags
+from .airflow_home import bags, dag_serialization
 
 DAGS = Path(__file__).parent.parent / "dags"
 FILES = sorted(DAGS.glob("*.py"))
@@ -28,8 +27,13 @@ def test_it_loads_and_survives_serialisation(path):
     bag.process_file(str(path))
     assert not bag.import_errors
     (dag,) = bag.dags.values()
-    again = DagSerialization.from_dict(DagSerialization.to_dict(dag))
-    assert sorted(again.task_ids) == sorted(dag.task_ids)
+    assert dag.fileloc == str(path)
+    serialization = dag_serialization()
+    again = serialization.from_dict(serialization.to_dict(dag))
+    assert edges(again) == edges(dag)
+    assert set(again.task_group_dict) == set(dag.task_group_dict)
+    for task in dag.tasks:
+        assert [asset.uri for asset in again.get_task(task.task_id).outlets] == [asset.uri for asset in task.outlets]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
