@@ -42,7 +42,8 @@ _HOST_LOST = re.compile(
 )
 _CAPACITY = re.compile(
     r"Capacity is unavailable|RESOURCE:|(?-i:\bAGENT\b)|insufficient capacity|limit on the number of|"
-    r"InsufficientFreeAddresses|toomanyrequests|Too ?Many ?Requests|pull rate limit|ThrottlingException|Rate exceeded|RequestLimitExceeded",
+    r"InsufficientFreeAddresses|toomanyrequests|Too ?Many ?Requests|pull rate limit|ThrottlingException|"
+    r"Rate exceeded|RequestLimitExceeded",
     re.IGNORECASE,
 )
 _COULD_NOT_START = re.compile(
