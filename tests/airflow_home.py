@@ -60,7 +60,7 @@ def dag_serialization() -> Any:
     try:
         from airflow.serialization.serialized_objects import DagSerialization
     except ImportError:  # Airflow 3.1
-        from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization  # noqa: N814
+        from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
     return DagSerialization
 
 

@@ -13,6 +13,7 @@ from airflow_wdl_ecs.plan import load_plan
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 from .airflow_home import bags, dag_serialization
+from .test_dag import edges
 
 DAGS = Path(__file__).parent.parent / "dags"
 FILES = sorted(DAGS.glob("*.py"))
