@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from urllib.parse import unquote
 
 import pytest
@@ -46,6 +47,41 @@ def test_different_names_have_different_keys_of_safe_characters(one, other):
     assert (key_safe(one) == key_safe(other)) == (one == other)
     assert not set(key_safe(one)) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-=")
     assert key_safe(one) not in ("", ".", "..")
+
+
+NAMES = st.one_of(
+    st.sampled_from(
+        ["", ".", "..", "/", "a", "a/b", "tasks", "calls", "files", "run.json", "_", "0", "0.1", "=2F", "é"]
+    ),
+    st.text(max_size=6),
+)
+ATTEMPTS = st.tuples(
+    st.builds(Layout, st.just("s3://b/w"), NAMES, NAMES, st.one_of(st.none(), NAMES)),
+    NAMES,
+    st.lists(st.integers(0, 30), max_size=3).map(tuple),
+    st.integers(0, 30),
+)
+
+
+@given(ATTEMPTS, ATTEMPTS)
+def test_no_two_attempts_share_a_key_whatever_dag_run_call_and_shard_are_called(one, other):
+    keys = [layout.attempt(call, shard, number) for layout, call, shard, number in (one, other)]
+    assert one == other or not (keys[0].startswith(keys[1]) or keys[1].startswith(keys[0]))
+    for layout, call, shard, number in (one, other):
+        folders = [layout.folder, layout.call(call), layout.shard(call, shard), layout.attempt(call, shard, number)]
+        assert all(inner.startswith(outer) for outer, inner in pairwise(folders))
+        assert all("/../" not in folder and "/./" not in folder and "//" not in folder[5:] for folder in folders)
+
+
+@given(ATTEMPTS, ATTEMPTS, NAMES)
+def test_what_a_run_keeps_besides_is_in_no_attempt_of_any_run(one, other, name):
+    layout, call, shard, number = one
+    attempt = layout.attempt(call, shard, number)
+    owner, other_call, other_shard, _ = other
+    besides = [owner.named(own) for own in ("run.json", "inputs.json", "outputs.json")]
+    besides += [owner.file("0" * 64, name), f"{owner.call(other_call)}epoch.json"]
+    besides += [f"{owner.shard(other_call, other_shard)}{own}" for own in ("outputs.json", "attempts.json")]
+    assert not any(key.startswith(attempt) for key in besides)
 
 
 def test_layout():
