@@ -21,6 +21,7 @@ from .task_context import airflow_errors, begin_run_of, open_run_of, settings_ov
 from .templates import TemplatedInputs, as_given, read_texts
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context, XComArg
 
     from .ecs.settings import EcsSettings
@@ -57,6 +58,7 @@ class WdlInputsOperator(TemplatedInputs):
         super().__init__(**kwargs)
         self.plan = plan
         self.inputs = as_given(inputs)
+        self._names = dict.fromkeys(self.inputs) if isinstance(self.inputs, Mapping) else {}
         self.settings = settings_overrides(settings)
         self.scope = scope
 
@@ -77,10 +79,18 @@ class WdlInputsOperator(TemplatedInputs):
         own = read_texts(self.plan, self.inputs)
         if self.scope is not None:
             return own
-        given = given_inputs(self.plan, context, self.inputs)
+        return self._not_given(own, context) | given_inputs(self.plan, context, self._names)
+
+    def _not_given(self, own: Mapping[str, Any], context: Context) -> dict[str, Any]:
         prefix = f"{self.plan.name}."
-        names = {name.removeprefix(prefix) for name in given}
-        return {name: value for name, value in own.items() if name.removeprefix(prefix) not in names} | given
+        given = {name.removeprefix(prefix) for name in given_inputs(self.plan, context, self._names)}
+        return {name: value for name, value in own.items() if name.removeprefix(prefix) not in given}
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render what the DAG run does not give: ``{{ ds }}`` has no value in a run that a person starts with a value."""
+        if self.scope is None:
+            self.inputs = self._not_given(self.inputs, context)
+        super().render_template_fields(context, jinja_env)
 
 
 class WdlScatterOperator(BaseOperator):

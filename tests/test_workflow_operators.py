@@ -181,10 +181,13 @@ class TestRuns:
 
     def test_a_run_gives_what_its_dag_would_have_taken_from_an_asset(self, airflow_on_embedded_aws):
         dag = build_dag(
-            compile_wdl(TYPES), dag_id="by_hand", inputs={"id": triggering_output("other", "id"), "count": 1}
+            compile_wdl(TYPES),
+            dag_id="by_hand",
+            inputs={"id": triggering_output("other", "id"), "types.count": "{{ no_such_thing }}", "when": "{{ run_id }}"},
         )
-        dag_run = run(dag, {"id": "mine"})
-        assert xcom(dag_run, "outputs")["got_id"] == "mine"
+        dag_run = run(dag, {"id": "mine", "count": 1})
+        outputs = xcom(dag_run, "outputs")
+        assert (outputs["got_id"], outputs["got_count"], outputs["got_when"]) == ("mine", 1, dag_run.run_id)
 
     def test_a_template_that_gives_the_wrong_type_is_refused(self, airflow_on_embedded_aws):
         dag = build_dag(compile_wdl(TYPES), dag_id="mistyped", inputs={"id": "x", "count": "{{ ds }}"})

@@ -71,6 +71,33 @@ def test_a_workflow_runs_among_ordinary_tasks_both_ways(airflow):
     assert xcom(run, "compare") == dict(zip(("short", "longer"), only, strict=True))
 
 
+DAILY = """
+from datetime import datetime
+from pathlib import Path
+from airflow_wdl_ecs import wdl_dag
+dag = wdl_dag("hello.plan.json", dag_id="daily", schedule="@daily", start_date=datetime(2026, 1, 1),
+              end_date=datetime(2026, 1, 3), inputs={"name": "{{ ds }}"})
+"""
+
+
+def test_a_backfill_gives_each_run_its_own_date(airflow):
+    files = {"daily.py": DAILY, "hello.plan.json": (DAGS / "hello.plan.json").read_text()}
+    airflow.service.ask("submit", dag_id="daily", run_id="by_hand", files=files, inputs={"name": "you"})
+    by_hand = WorkflowRun(airflow, "daily", "by_hand", airflow.marks)
+    assert by_hand.ended(LIMIT) == "success"
+    assert xcom(by_hand, "outputs") == {"greeting": "Hello, you!"}
+    days = {"from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-02T00:00:00Z"}
+    airflow.api("POST", "backfills", {"dag_id": "daily", "max_active_runs": 2, "reprocess_behavior": "none", **days})
+
+    def backfilled() -> list[WorkflowRun]:
+        runs = [run for run in airflow.api("GET", "dags/daily/dagRuns")["dag_runs"] if run["run_type"] == "backfill"]
+        return [WorkflowRun(airflow, "daily", run["dag_run_id"], airflow.marks) for run in runs if run["end_date"]]
+
+    until(lambda: len(backfilled()) == 2, LIMIT)
+    said = sorted(xcom(run, "outputs")["greeting"] for run in backfilled())
+    assert said == ["Hello, 2026-01-01!", "Hello, 2026-01-02!"]
+
+
 def test_a_task_reads_the_outputs_of_an_operator_on_its_own_as_values(airflow):
     airflow.service.ask(
         "submit",
