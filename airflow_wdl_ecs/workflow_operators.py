@@ -87,7 +87,7 @@ class WdlInputsOperator(TemplatedInputs):
         return {name: value for name, value in own.items() if name.removeprefix(prefix) not in given}
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render what the DAG run does not give: ``{{ ds }}`` has no value in a run that a person starts with a value."""
+        """Render what the DAG run does not give: ``{{ ds }}`` has no value in a run that a person starts."""
         if self.scope is None:
             self.inputs = self._not_given(self.inputs, context)
         super().render_template_fields(context, jinja_env)

@@ -183,7 +183,11 @@ class TestRuns:
         dag = build_dag(
             compile_wdl(TYPES),
             dag_id="by_hand",
-            inputs={"id": triggering_output("other", "id"), "types.count": "{{ no_such_thing }}", "when": "{{ run_id }}"},
+            inputs={
+                "id": triggering_output("other", "id"),
+                "types.count": "{{ no_such_thing }}",
+                "when": "{{ run_id }}",
+            },
         )
         dag_run = run(dag, {"id": "mine", "count": 1})
         outputs = xcom(dag_run, "outputs")
