@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import pytest
 from airflow.sdk import DAG
@@ -47,6 +48,8 @@ def api(airflow_database):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
+        patch.setenv("AIRFLOW__API_AUTH__JWT_ISSUER", "tests")
+        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "tests" * 16)
         from airflow.api_fastapi.app import create_app, purge_cached_app
 
         purge_cached_app()
@@ -158,6 +161,17 @@ def test_what_a_triggerer_puts_is_what_the_api_gives(api, on_workers, way):
     assert (json.loads(value) if isinstance(value, str) else value) == xcoms[RENDERED]
 
 
+@cache
+def supervisors_client():
+    """The execution API in this process, as a triggerer's supervisor has it; it takes seconds to make."""
+    from airflow.jobs.triggerer_job_runner import in_process_api_server
+    from airflow.sdk.api.client import Client
+
+    client = Client(base_url=None, token="", dry_run=True, transport=in_process_api_server().transport)
+    client.base_url = "http://in-process.invalid./"
+    return client
+
+
 def put_by_message(dag_run, map_index: int, xcoms: dict) -> None:
     """Put XComs by the message that a triggerer sends, through the handler of its supervisor."""
     from types import SimpleNamespace
@@ -166,9 +180,7 @@ def put_by_message(dag_run, map_index: int, xcoms: dict) -> None:
     from airflow.sdk.execution_time.comms import SetXCom
 
     sent = []
-    supervisor = SimpleNamespace(
-        client=TriggerRunnerSupervisor.make_client(None), send_msg=lambda *a, **k: sent.append(a)
-    )
+    supervisor = SimpleNamespace(client=supervisors_client(), send_msg=lambda *args, **options: sent.append(args))
     for key, value in xcoms.items():
         message = SetXCom(
             key=key, value=value, dag_id=dag_run.dag_id, run_id=dag_run.run_id, task_id="hello", map_index=map_index
