@@ -11,9 +11,12 @@ from pathlib import Path
 import WDL
 from WDL import Lint
 
-from ..errors import AuthorError, Problem
+from ..errors import AuthorError, Position, Problem
 from .load import Read, load, problem_at, read_location
 from .lower import lower
+
+MOST_WAYS = 5000
+"""Documents that are looked at for warnings, one that several import as often as it is imported."""
 
 
 def problems(
@@ -42,6 +45,10 @@ def _refused(document: WDL.Tree.Document) -> list[Problem]:
 
 
 def _warnings(document: WDL.Tree.Document) -> list[Problem]:
+    if _ways(document) > MOST_WAYS:
+        where = Position(document.pos.uri, 1, 1)
+        text = f"no warnings are looked for: its documents import one another along more than {MOST_WAYS} ways"
+        return [Problem(text, where, severity="warning")]
     texts = _texts(document)
     found: dict[Problem, None] = {}  # a document that several others import is linted once for each
     for pos, kind, message, suppressed, *_ in Lint.collect(Lint.lint(document)):  # type: ignore[no-untyped-call]
@@ -49,6 +56,18 @@ def _warnings(document: WDL.Tree.Document) -> list[Problem]:
             place = problem_at(f"{message} ({kind})", pos, pos.uri, texts.get(pos.uri, ""))
             found[Problem(place.message, place.position, place.excerpt, severity="warning")] = None
     return sorted(found, key=lambda problem: (problem.position is None, problem.position))
+
+
+def _ways(document: WDL.Tree.Document) -> int:
+    """Along how many ways of imports a document and those below it are reached: so often each is looked at."""
+    found: dict[int, int] = {}
+
+    def of(each: WDL.Tree.Document) -> int:
+        if id(each) not in found:
+            found[id(each)] = 1 + sum(of(statement.doc) for statement in each.imports if statement.doc is not None)
+        return found[id(each)]
+
+    return of(document)
 
 
 def _texts(document: WDL.Tree.Document) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from WDL import Type
 
 from ..errors import InputsError, Problem
 from ..plan import Input, Plan
-from .values import ValueMismatch, from_json, parse_type, to_json
+from .values import ValueMismatch, check_text, from_json, in_range, parse_type, to_json
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _OVERRIDES = ("runtime", "requirements")
+_LONGEST_NAME = 200
+_LONGEST_REASON = 500
+DEEPEST_OVERRIDE = 10
+"""Lists and objects within one another in the value of a runtime override."""
 
 
 def resolve_name(plan: Plan, name: str) -> str | None:
@@ -77,7 +82,7 @@ def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
             continue
         name = _resolve(plan, inputs, key)
         if name is None:
-            problems.append(Problem(f"unknown input {key}{_did_you_mean(plan, key)}"))
+            problems.append(Problem(f"unknown input {shown_name(key)}{_did_you_mean(plan, key)}"))
         elif name in given:
             problems.append(Problem(f"input {name} is given twice, as {given[name]} and as {key}"))
         else:
@@ -85,7 +90,10 @@ def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 bound.update(_bind(plan, inputs.get(name), name, value))
             except ValueMismatch as error:
-                problems.append(Problem(f"input {key}: expected {inputs[name].type}: {error}"))
+                wanted = f"expected {inputs[name].type}: " if name in inputs else ""
+                said = str(error)
+                said = said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]}..."
+                problems.append(Problem(f"input {shown_name(key)}: {wanted}{said}"))
     for name, found in inputs.items():
         if found.required and name not in given:
             problems.append(Problem(f"missing input {name} ({found.type})"))
@@ -96,11 +104,38 @@ def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bind(plan: Plan, found: Input | None, name: str, value: Any) -> dict[str, Any]:
     if found is None:
+        _check_override(value)
         return {name: value}
     wdl_type = _type_of(plan, found)
     if value is None and not wdl_type.optional and found.default_text:
         return {}
     return {name: to_json(from_json(wdl_type, _of_members(wdl_type, value)))}
+
+
+def shown_name(name: str) -> str:
+    """A name that a caller gave, in one line of a message."""
+    shown = name if name.isprintable() and name else json.dumps(name)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 3]}..."
+
+
+def _check_override(value: Any) -> None:
+    """Refuse what is no value of a runtime attribute.
+
+    :raises ValueMismatch: for what JSON cannot say, text that is none, and lists within many others.
+    """
+    pending = [(value, 0)]
+    while pending:
+        at, depth = pending.pop()
+        if depth > DEEPEST_OVERRIDE:
+            raise ValueMismatch(f"more than {DEEPEST_OVERRIDE} lists or objects within one another")
+        if isinstance(at, str):
+            check_text(at)
+        elif isinstance(at, float) and not math.isfinite(at):
+            raise ValueMismatch(f"{at} is not a number of JSON")
+        elif isinstance(at, int) and not in_range(at):
+            raise ValueMismatch("a number of more than 64 bits")
+        children = [*at, *at.values()] if isinstance(at, dict) else at if isinstance(at, list) else []
+        pending.extend((child, depth + 1) for child in children)
 
 
 def _of_members(wdl_type: Type.Base, value: Any) -> Any:
@@ -125,6 +160,8 @@ def _type_of(plan: Plan, found: Input) -> Type.Base:
 
 
 def _did_you_mean(plan: Plan, key: str) -> str:
+    if len(key) > _LONGEST_NAME:
+        return ""
     names = [found.name for found in plan.inputs]
     close = difflib.get_close_matches(key.removeprefix(f"{plan.name}."), names, n=1)
     if not close:  # the right name on the wrong call

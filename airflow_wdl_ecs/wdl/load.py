@@ -7,10 +7,11 @@ every problem with its position. This module must not know what a Plan is.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,17 @@ import WDL
 from WDL import Zip
 
 from ..errors import AuthorError, Position, Problem
+from .nesting import (
+    LARGEST_DOCUMENT,
+    LARGEST_SOURCE,
+    LONGEST_IMPORTS,
+    MOST_DOCUMENTS,
+    MOST_NODES,
+    nodes_written_out,
+    too_deep,
+)
 from .source_files import read_beside
+from .web import open_url
 
 Read = Callable[[str], str]
 """Reads the text at a path or URL; raises OSError if it cannot."""
@@ -30,6 +41,7 @@ TEXT = "<text>"
 
 _MANIFEST = "MANIFEST.json"
 _LATER_VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*version[ \t]+)1\.3(?![\w.])")
+_COMMENT = re.compile(r"#[^\n]*")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _FETCH_SECONDS = 30
 _LONGEST_EXCERPT = 160
@@ -38,15 +50,26 @@ _LONGEST_EXCERPT = 160
 def read_location(location: str) -> str:
     """The text at a path or an http(s) URL, its line ends made ``\\n``; raises OSError if it cannot be read."""
     if _is_url(location):
-        with urllib.request.urlopen(location, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - only http(s) gets here
-            data: bytes = answer.read()
+        with open_url(location, timeout=_FETCH_SECONDS) as answer:
+            data: bytes = answer.read(LARGEST_DOCUMENT + 1)
     else:
-        data = Path(location).read_bytes()
+        data = _read_file(location)
+    if len(data) > LARGEST_DOCUMENT:
+        raise OSError(f"larger than {LARGEST_DOCUMENT} bytes, which no WDL document is")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise OSError(f"not UTF-8 text (byte {error.start})") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_file(path: str) -> bytes:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        os.set_blocking(file.fileno(), True)
+        own = path.startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
+        if not own and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("not a file")  # a pipe, say, of which nobody knows when it ends
+        return file.read(LARGEST_DOCUMENT + 1)
 
 
 def load(
@@ -114,6 +137,8 @@ class _Loader:
     documents: dict[str, WDL.Tree.Document | None] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     found: list[Problem] = field(default_factory=list)
+    size: int = 0
+    nodes: dict[int, int] = field(default_factory=dict)
 
     def load_main(self, name: str, location: str, text: str | None = None) -> WDL.Tree.Document:
         try:
@@ -132,14 +157,16 @@ class _Loader:
         if key in self.documents:
             return self.documents[key]
         self.documents[key] = None
-        text = self.read(location) if text is None else text
-        self.texts[name] = text
-        document = self.guarded(name, lambda: WDL.parse_document(_as_known_version(text), uri=name))
+        document = self.parsed(name, self.read(location) if text is None else text)
         if document is None:
             return None
         # not all(generator): every import is visited, so that every problem is found
         complete = [self.follow(document, index, (*importers, (key, name))) for index in range(len(document.imports))]
         if not all(complete):
+            return None
+        if nodes_written_out(document, self.nodes) > MOST_NODES:
+            text = f"more than {MOST_NODES} declarations, calls and sections, subworkflows written out"
+            self.report(text, document.workflow.pos if document.workflow else None, name)
             return None
         if self.guarded(name, lambda: _typechecked(document, self.check_quant)) is None:
             self.check_workflow(document)
@@ -148,6 +175,19 @@ class _Loader:
             read_beside(document, Path(location).parent)
         self.documents[key] = document
         return document
+
+    def parsed(self, name: str, text: str) -> WDL.Tree.Document | None:
+        """The syntax tree of one document, within the limits of ``nesting``; None if it has problems."""
+        self.size += len(text)
+        self.texts[name] = text
+        if not _COMMENT.sub("", text).strip():
+            self.report("an empty document", None, name)
+            return None
+        document = self.guarded(name, lambda: WDL.parse_document(_as_known_version(text), uri=name))
+        deep = too_deep(document) if document is not None else None
+        if deep is not None:
+            self.report(deep[0], deep[1].pos, name)
+        return document if deep is None else None
 
     def follow(self, document: WDL.Tree.Document, index: int, importers: tuple[tuple[str, str], ...]) -> bool:
         """Load one import into ``document.imports``; False if it has problems."""
@@ -160,6 +200,12 @@ class _Loader:
             path = " -> ".join([*(shown for _, shown in importers[start:]), circle[0]])
             self.report(f"circular import: {path}", statement.pos)
             return False
+        if len(importers) >= LONGEST_IMPORTS:
+            self.report(f"more than {LONGEST_IMPORTS} documents that import one another in a row", statement.pos)
+            return False
+        if len(self.documents) >= MOST_DOCUMENTS or self.size > LARGEST_SOURCE:
+            most = f"{MOST_DOCUMENTS} documents, or {LARGEST_SOURCE} bytes of them"
+            raise AuthorError([problem_at(f"more than {most}, are imported", statement.pos, importers[-1][1], "")])
         try:
             imported = self.visit(name, location, importers)
         except OSError as error:
@@ -338,7 +384,7 @@ def _is_url(location: str) -> bool:
 
 
 def _is_text(source: str) -> bool:
-    return "\n" in source or ("{" in source and not Path(source).exists())
+    return "\n" in source or ("{" in source and not os.path.exists(source))  # noqa: PTH110 - any text will do
 
 
 def position(node: WDL.SourceNode) -> Position:

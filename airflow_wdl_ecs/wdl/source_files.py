@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import posixpath
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import WDL
@@ -22,6 +23,9 @@ from .stdlib import BEFORE_1_2
 
 LARGEST_TOGETHER = 8 * LARGEST
 """Bytes of all files of a document that a plan carries; those beyond count as too large."""
+
+MOST_FILES = 10_000
+"""Files and folders below a directory that are looked at."""
 
 _NOTE = "_files_beside"
 """The attribute of a document that holds what was read for it."""
@@ -39,8 +43,9 @@ def read_beside(document: WDL.Tree.Document, folder: Path) -> None:
         path = folder / literal
         if literal.startswith("/") or "://" in literal or "\n" in literal or not _is_below(path, whole):
             continue
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
+        below = sorted(islice(path.rglob("*"), MOST_FILES)) if path.is_dir() else [path]
+        for file in below:
+            if file.is_file() and _is_below(file, whole):
                 size = file.stat().st_size
                 total += size
                 fits = size <= LARGEST and total <= LARGEST_TOGETHER

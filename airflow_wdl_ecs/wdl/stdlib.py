@@ -34,6 +34,7 @@ import WDL
 from ..errors import EvaluationError
 from ..task import Files
 from .beside import NOTHING_BESIDE, Beside
+from .limits import bound, check_separators
 from .text_functions import basename, find, integer, lines_of, objects, parse_json, real, search, substitute
 from .values import to_json
 
@@ -142,7 +143,12 @@ class _FileFunctions:
         return self._locations.carried(filename.rstrip("/"), directory=filename.endswith("/"))
 
     def _read(self, parse: Callable[[str], WDL.Value.Base]) -> Callable[[WDL.Value.Base], WDL.Value.Base]:
-        return lambda file: parse(self.text(file))
+        def read(file: WDL.Value.Base) -> WDL.Value.Base:
+            text = self.text(file)
+            check_separators(text, "\n\t")
+            return parse(text)
+
+        return read
 
     def _write(self, serialize: Callable[[WDL.Value.Base, Any], None]) -> Callable[[WDL.Value.Base], WDL.Value.Base]:
         # After `implement` only write_tsv comes here.
@@ -196,7 +202,7 @@ class _FileFunctions:
             "read_string": lambda _, args: WDL.Value.String(self.text(args[0]).rstrip("\r\n")),
             "read_int": lambda _, args: WDL.Value.Int(integer(self.text(args[0]))),
             "read_float": lambda _, args: WDL.Value.Float(real(self.text(args[0]))),
-            "read_json": lambda _, args: WDL.Value.from_json(WDL.Type.Any(), parse_json(self.text(args[0]))),
+            "read_json": self._read_json,
             "read_tsv": self._read_tsv,
             "write_lines": self._write_lines,
             "write_map": self._write_map,
@@ -210,6 +216,7 @@ class _FileFunctions:
             if signature is not None:  # some are only in later versions
                 setattr(self, name, Implemented(signature, implementation))
         setattr(self, INTERPOLATED_SELECT_FIRST, Implemented(self.select_first, _select_first_or_none))
+        bound(self)
 
     def _size(self, expr: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
         value, declared = arguments[0], expr.arguments[0].type
@@ -220,8 +227,15 @@ class _FileFunctions:
         unit = bytes_in(_text(arguments[1])) if len(arguments) > 1 else 1
         return WDL.Value.Float(self.size_of(value) / unit)
 
+    def _read_json(self, expr: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
+        text = self.text(arguments[0])
+        check_separators(text, ",[{")
+        return WDL.Value.from_json(WDL.Type.Any(), parse_json(text))
+
     def _read_tsv(self, expr: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
-        rows = [line.rstrip("\r").split("\t") for line in lines_of(self.text(arguments[0]))]
+        text = self.text(arguments[0])
+        check_separators(text, "\n\t")
+        rows = [line.rstrip("\r").split("\t") for line in lines_of(text)]
         if len(arguments) == 1:
             cells: Arguments = [
                 WDL.Value.Array(WDL.Type.String(), [WDL.Value.String(cell) for cell in row]) for row in rows
@@ -308,6 +322,7 @@ class OutputLibrary(_FileFunctions, WDL.StdLib.TaskOutputs):  # type: ignore[mis
             "glob": glob,
         }.items():
             setattr(self, name, Implemented(getattr(self, name), implementation))
+        bound(self)
 
 
 def bytes_in(unit: str) -> int:

@@ -20,6 +20,7 @@ from ..task import CallIdentity, Files, OutputRequest, StageIn, TaskResult
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
 from .hints import hint_expressions
+from .limits import check_value
 from .localization import OutputLocations, TaskLocations
 from .output_request import output_request
 from .runtime_attributes import images, is_overridden, merged, task_variable
@@ -28,6 +29,9 @@ from .stdlib import BEFORE_1_2, Library, OutputLibrary
 from .values import JSON, admits, from_json, to_json
 
 Paths = WDL.Value.File | WDL.Value.Directory
+
+LARGEST_COMMAND = 16 * 1024 * 1024
+"""Characters of a command's script."""
 
 
 class TaskEvaluation:
@@ -108,7 +112,15 @@ class TaskEvaluation:
     @cached_property
     def _command(self) -> str:
         with self._evaluating("command", self._tree.command):
-            return str(self._tree.command.eval(self._env_with_task(None), self._library).value)
+            script = str(self._tree.command.eval(self._env_with_task(None), self._library).value)
+            if "\0" in script:
+                raise EvaluationError("the command has a NUL character, which no shell reads")
+            if len(script) > LARGEST_COMMAND:
+                raise EvaluationError(
+                    f"the command has {len(script)} characters; {LARGEST_COMMAND} is the most",
+                    hint="Hand so much over in a file: write_lines() and the like make one.",
+                )
+            return script
 
     @property
     def stage_in(self) -> tuple[StageIn, ...]:
@@ -141,7 +153,7 @@ class TaskEvaluation:
         for decl in self._outputs_in_order:
             with self._evaluating(f"output {decl.name}", decl):
                 assert decl.expr is not None
-                value = decl.expr.eval(env, library).coerce(decl.type)
+                value = check_value(decl.expr.eval(env, library)).coerce(decl.type)
                 value = _existing(value, decl.type, locations.locate, locations.missing, keep=True)
                 env = env.bind(decl.name, value)
                 uris = WDL.Value.rewrite_paths(
@@ -214,7 +226,7 @@ class TaskEvaluation:
             with self._evaluating(f"declaration {decl.name}", decl):
                 if decl.expr is None and not decl.type.optional:
                     raise EvaluationError(f"required input {decl.name} is not given")
-                value = decl.expr.eval(self._env, self._library) if decl.expr else WDL.Value.Null()
+                value = check_value(decl.expr.eval(self._env, self._library)) if decl.expr else WDL.Value.Null()
                 value = _existing(value.coerce(decl.type), decl.type, self._declared, _no_such_input, keep=False)
                 if self.task.wdl_version not in BEFORE_1_2:
                     value = without_absent(value, decl.type)

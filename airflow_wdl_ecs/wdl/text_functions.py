@@ -14,10 +14,13 @@ import regex
 import WDL
 
 from ..errors import EvaluationError
+from .values import in_range
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_REGEX_SECONDS = 30
+_REGEX_SECONDS = 10
+"""A pattern that takes longer on a text is one that takes for ever on a text a little longer."""
+_LONGEST_PATTERN = 10_000
 
 
 def lines_of(text: str) -> list[str]:
@@ -30,7 +33,12 @@ def integer(text: str) -> int:
 
     :raises EvaluationError: if it holds anything else.
     """
-    return int(_only(text, _INTEGER, "Int"))
+    digits = _only(text, _INTEGER, "Int")
+    # 19 digits are the most; Python takes long for very many.
+    number = int(digits) if len(digits.lstrip("+-0")) < 20 else None
+    if number is None or not in_range(number):
+        raise EvaluationError(f"{digits[:60]} is beyond the 64 bits of an Int")
+    return number
 
 
 def real(text: str) -> float:
@@ -64,6 +72,8 @@ def parse_json(text: str) -> Any:
         return json.loads(text, parse_constant=refuse)
     except ValueError as error:
         raise EvaluationError(f"the file is not JSON: {error}") from error
+    except RecursionError:
+        raise EvaluationError("the file's JSON is nested too deeply") from None
 
 
 def objects(names: list[str], rows: list[list[str]]) -> WDL.Value.Base:
@@ -94,6 +104,8 @@ def basename(path: str, suffix: str = "") -> str:
 
 
 def _compiled(pattern: str) -> Any:
+    if len(pattern) > _LONGEST_PATTERN:
+        raise EvaluationError(f"a regular expression of {len(pattern)} characters; {_LONGEST_PATTERN} is the most")
     try:
         return regex.compile(pattern, flags=regex.POSIX)
     except regex.error as error:

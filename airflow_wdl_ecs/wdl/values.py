@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -177,9 +178,17 @@ def _from_json(wdl_type: WDL.Type.Base, value: JSON, where: str) -> WDL.Value.Ba
 
 
 def _mismatch(wdl_type: WDL.Type.Base, value: JSON, where: str) -> ValueMismatch:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    text = text if len(text) <= 80 else text[:77] + "..."
+    text = _shown(value)
     return ValueMismatch(f"{where}: {text} is not a value of type {wdl_type}" if where else f"{text} is not {wdl_type}")
+
+
+def _shown(value: JSON) -> str:
+    """A value in one short line."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of very many digits
+        text = f"a very {'deep' if isinstance(value, (list, dict)) else 'long'} {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _primitive_from_json(wdl_type: WDL.Type.Base, value: JSON) -> WDL.Value.Base | None:
@@ -189,6 +198,7 @@ def _primitive_from_json(wdl_type: WDL.Type.Base, value: JSON) -> WDL.Value.Base
         return _number(wdl_type, value)
     if not isinstance(value, str):
         return None
+    check_text(value)
     if isinstance(wdl_type, WDL.Type.File):
         return None if value.endswith("/") else WDL.Value.File(value)
     if isinstance(wdl_type, WDL.Type.Directory):
@@ -197,11 +207,18 @@ def _primitive_from_json(wdl_type: WDL.Type.Base, value: JSON) -> WDL.Value.Base
 
 
 def _number(wdl_type: WDL.Type.Base, value: JSON) -> WDL.Value.Base | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > sys.float_info.max:
+        return None
+    if value != value:  # noqa: PLR0124 - not a number
         return None
     if isinstance(wdl_type, WDL.Type.Float):
         return WDL.Value.Float(float(value))
-    return WDL.Value.Int(int(value)) if isinstance(value, int) or value.is_integer() else None
+    return WDL.Value.Int(int(value)) if int(value) == value and in_range(int(value)) else None
+
+
+def in_range(number: int) -> bool:
+    """Whether an integer is one of WDL's, which have 64 bits and a sign ("Primitive Types")."""
+    return -(2**63) <= number < 2**63
 
 
 def _compound_from_json(wdl_type: WDL.Type.Base, value: JSON, where: str) -> WDL.Value.Base | None:
@@ -210,8 +227,10 @@ def _compound_from_json(wdl_type: WDL.Type.Base, value: JSON, where: str) -> WDL
             raise ValueMismatch(f"{where}: empty, but {wdl_type} has at least one item".lstrip(": "))
         item = wdl_type.item_type
         return WDL.Value.Array(item, [_from_json(item, found, f"{where}[{at}]") for at, found in enumerate(value)])
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         return None
+    for key in value:
+        check_text(key)
     if isinstance(wdl_type, WDL.Type.Pair) and {key.lower() for key in value} == {"left", "right"}:
         sides = {key.lower(): found for key, found in value.items()}
         left = _from_json(wdl_type.left_type, sides["left"], f"{where}.left")
@@ -287,7 +306,22 @@ def to_json(value: WDL.Value.Base) -> JSON:
         return members
     if isinstance(value, WDL.Value.Float) and not math.isfinite(value.value):
         raise ValueMismatch(f"{value.value} is not a finite number, as a WDL Float must be")
+    if isinstance(value.value, str):
+        check_text(value.value)
     return value.value
+
+
+def check_text(text: str) -> None:
+    """Refuse what no file, command or database takes for text.
+
+    :raises ValueMismatch: for a NUL character, and for half of a surrogate pair.
+    """
+    if "\0" in text:
+        raise ValueMismatch(f"{_shown(text)} has a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueMismatch(f"{json.dumps(text)[:80]} is not Unicode text at character {error.start + 1}") from None
 
 
 def _key_to_json(key_type: WDL.Type.Base, key: WDL.Value.Base) -> str:

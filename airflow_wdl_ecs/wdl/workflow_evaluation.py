@@ -22,6 +22,7 @@ from ..plan import ROOT, Call, Decl, Document, Expression, Plan, Ref, Section, S
 from ..task import Files
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
+from .limits import check_value
 from .slices import parse_expression, parse_task, position_in_expression
 from .stdlib import BEFORE_1_2, Library, WorkflowLocations
 from .values import JSON, from_json, parse_type, to_json
@@ -250,7 +251,7 @@ class WorkflowEvaluation:
             env = env.bind(name, _shell(value))
         document = self._document(expression.section)
         with evaluating(what, expression.position, lambda at: position_in_expression(expression, at)):
-            value = parse_expression(expression, document).eval(env, self._library(document))
+            value = check_value(parse_expression(expression, document).eval(env, self._library(document)))
             return value if wdl_type is None else self._placed(value, wdl_type, document)
 
     def _placed(self, value: _Value, wdl_type: WDL.Type.Base, document: Document) -> _Value:
@@ -298,7 +299,7 @@ class WorkflowEvaluation:
         for index in range(len(items.value)):
             value = yield from self._gathered(ref, document, inner, (*shard, index), wdl_type.item_type)
             values.append(value)
-        return WDL.Value.Array(wdl_type.item_type, values)
+        return check_value(WDL.Value.Array(wdl_type.item_type, values))
 
     def _leaf(self, ref: Ref, document: Document, shard: Shard, wdl_type: WDL.Type.Base | None = None) -> _Key:
         if ref.output is None:

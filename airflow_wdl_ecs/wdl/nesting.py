@@ -1,0 +1,120 @@
+"""How deep and how large a WDL source may be: limits that no workflow of a person meets.
+
+Checking a source takes stack with every level of nesting, and miniwdl takes twice the time with every literal inside
+a literal. What is beyond a limit is refused where it stands, before it is checked, so that whoever evaluates it later
+has stack enough. This module knows syntax trees only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import WDL
+from WDL import Expr, Tree, Type
+
+LARGEST_DOCUMENT = 4 * 1024 * 1024
+"""Bytes of one document."""
+
+MOST_DOCUMENTS = 2000
+"""Documents of one source, each counted once."""
+
+LARGEST_SOURCE = 16 * LARGEST_DOCUMENT
+"""Bytes of all documents of a source."""
+
+LONGEST_IMPORTS = 64
+"""Documents that import one another in a row."""
+
+MOST_NODES = 10_000
+"""Declarations, calls, scatters, conditionals and subworkflows of a compiled workflow, subworkflows written out."""
+
+DEEPEST_EXPRESSION = 100
+"""Expressions within expressions; a sum is one level deeper with every term."""
+
+DEEPEST_LITERAL = 10
+"""Array, map and object literals within one another."""
+
+DEEPEST_MEMBER = 16
+"""Members of members."""
+
+DEEPEST_SECTION = 40
+"""Scatters and conditionals within one another."""
+
+DEEPEST_TYPE = 16
+"""Types within types."""
+
+_LITERALS = (Expr.Array, Expr.Map, Expr.Struct)
+_SECTIONS = (Tree.Scatter, Tree.Conditional)
+
+
+def too_deep(document: Tree.Document) -> tuple[str, WDL.SourceNode] | None:
+    """The first thing in a document that is nested too deeply: what is wrong, and where; None if nothing is."""
+    for node, expressions, literals, members, sections in _walk(document):
+        for what, depth, deepest in (
+            ("expressions", expressions, DEEPEST_EXPRESSION),
+            ("array, map and object literals", literals, DEEPEST_LITERAL),
+            ("members", members, DEEPEST_MEMBER),
+            ("scatters and conditionals", sections, DEEPEST_SECTION),
+        ):
+            if depth > deepest:
+                return f"more than {deepest} {what} within one another", node
+        if isinstance(node, Tree.Decl) and deeper_than(node.type, DEEPEST_TYPE):
+            return f"more than {DEEPEST_TYPE} types within one another", node
+        if isinstance(node, Tree.StructTypeDef) and any(deeper_than(t, DEEPEST_TYPE) for t in node.members.values()):
+            return f"more than {DEEPEST_TYPE} types within one another", node
+    return None
+
+
+def nodes_written_out(document: Tree.Document, known: dict[int, int]) -> int:
+    """How many nodes a document's workflow has when the subworkflows that it calls are written out.
+
+    :param known: the answers for the documents that it imports, by their ids; the document's own is added.
+    """
+    called = {statement.namespace: known.get(id(statement.doc), 0) for statement in document.imports}
+    count = 0
+    pending = list(document.workflow.body) if document.workflow is not None else []
+    while pending:
+        node = pending.pop()
+        count += 1
+        if isinstance(node, Tree.Call) and len(node.callee_id) > 1:
+            count += called.get(node.callee_id[0], 0)
+        elif isinstance(node, _SECTIONS):
+            pending.extend(node.body)
+    known[id(document)] = count
+    return count
+
+
+def deeper_than(wdl_type: Type.Base, deepest: int) -> bool:
+    """Whether a type has more types within one another, other than the members of structs."""
+    pending = [(wdl_type, 1)]
+    while pending:
+        at, depth = pending.pop()
+        if depth > deepest:
+            return True
+        if not isinstance(at, Type.StructInstance):
+            pending.extend((parameter, depth + 1) for parameter in at.parameters)
+    return False
+
+
+def _walk(document: Tree.Document) -> Iterator[tuple[WDL.SourceNode, int, int, int, int]]:
+    """Every node of a document, with how many expressions, literals, members and sections it is in."""
+    structs = [binding.value for binding in document.struct_typedefs]
+    tops = [*structs, *document.tasks, *([document.workflow] if document.workflow is not None else [])]
+    pending: list[tuple[WDL.SourceNode, int, int, int, int]] = [(top, 0, 0, 0, 0) for top in reversed(tops)]
+    while pending:
+        at = pending.pop()
+        yield at
+        node, expressions, literals, members, sections = at
+        if isinstance(node, Tree.StructTypeDef):
+            continue
+        # what is before a dot counts as no child until it is known what it is
+        children = [node.expr] if isinstance(node, Expr.Get) else list(node.children)
+        for child in reversed(children):
+            pending.append(
+                (
+                    child,
+                    expressions + isinstance(child, Expr.Base),
+                    literals + isinstance(child, _LITERALS),
+                    members + 1 if isinstance(child, Expr.Get) else 0,
+                    sections + isinstance(child, _SECTIONS),
+                )
+            )

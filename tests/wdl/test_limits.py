@@ -1,0 +1,102 @@
+"""Expressions that ask for too much are refused soon, and say which limit they met."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import WDL
+from memory_files import MemoryFiles
+
+from airflow_wdl_ecs.errors import EvaluationError
+from airflow_wdl_ecs.plan import Plan
+from airflow_wdl_ecs.wdl.limits import check_value
+from airflow_wdl_ecs.wdl.lower import compile_wdl
+from airflow_wdl_ecs.wdl.workflow_evaluation import WorkflowEvaluation
+
+
+def plan_of(body: str) -> Plan:
+    return compile_wdl(f"version 1.2\nworkflow w {{\n{body}\n}}\n")
+
+
+def outputs_of(body: str, inputs: dict | None = None, **files: bytes) -> dict:
+    stored = MemoryFiles({f"s3://b/{name}": data for name, data in files.items()})
+    evaluation = WorkflowEvaluation(plan_of(body), inputs or {}, stored, lambda call, shard: None)
+    return evaluation.outputs()
+
+
+def doubling(first: str, step: str, count: int, wdl_type: str = "String") -> str:
+    decls = [f"{wdl_type} x0 = {first}"]
+    decls += [f"{wdl_type} x{n} = {step.replace('_', f'x{n - 1}')}" for n in range(1, count)]
+    return "\n".join(decls)
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ("Array[Int] x = range(1000000000000)", "1000000 is the most"),
+        ("Array[Int] a = range(100000) Array[Pair[Int, Int]] x = cross(a, a)", "1000000 is the most"),
+        ("Array[Int] a = range(900000) Array[Int] x = flatten([a, a])", "1000000 is the most"),
+        ("Int x = 10 ** 1000000000", "64 bits"),
+        ("Int x = 2 ** 63", "64 bits"),
+        ("Int x = 9223372036854775807 + 1", "64 bits"),
+        ("Int a = 4000000000000 Int x = a * a", "64 bits"),
+        (doubling("'abcdefgh'", "_ + _", 60), "characters"),
+        (doubling("'abcdefgh'", '"~{_}~{_}"', 60), "characters"),
+        (doubling("'abcdefgh'", "sub(_, '.', '&&&&&&&&&&&&&&&&')", 12), "characters|timed out"),
+        (doubling("[1, 2]", "flatten([_, _])", 60, "Array[Int]"), "items"),
+        (doubling("['ab', 'cd']", "[sep('', _), sep('', _)]", 60, "Array[String]"), "characters"),
+        ("Boolean x = matches('" + "a" * 40 + "!', '^(a|a|aa)+$')", "timed out"),
+        (f"Boolean x = matches('a', '{'a' * 20000}')", "10000 is the most"),
+    ],
+    ids=lambda text: text[:50],
+)
+def test_what_would_grow_without_end_is_refused(body, limit):
+    started = time.process_time()
+    with pytest.raises(EvaluationError, match=limit) as caught:
+        outputs_of(f"{body}\noutput {{ Int done = 1 }}")
+    assert time.process_time() - started < 20
+    assert caught.value.position is not None
+
+
+def test_parts_that_are_one_object_count_as_often_as_they_are_named():
+    """A thousand lists of a thousand lists of one list of a thousand take no more memory than three lists."""
+    value: WDL.Value.Base = WDL.Value.Int(1)
+    wdl_type: WDL.Type.Base = WDL.Type.Int()
+    for _ in range(3):
+        value, wdl_type = WDL.Value.Array(wdl_type, [value] * 1000), WDL.Type.Array(wdl_type)
+    with pytest.raises(EvaluationError, match="4000000 parts"):
+        check_value(value)
+    assert check_value(value.value[0]) is value.value[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "data"),
+    [
+        ("Array[String] x = read_lines(f)", b"\n" * 2_000_000),
+        ("Array[Array[String]] x = read_tsv(f)", b"\t" * 2_000_000),
+        ("Array[Int] x = read_json(f)", b"[" + b"1," * 2_000_000 + b"1]"),
+        ("Array[Int] x = read_json(f)", b"[" * 100_000 + b"]" * 100_000),
+        ("Int x = read_int(f)", b"9" * 1_000_000),
+        ("Float x = read_float(f)", b"1e999999"),
+        ("Float x = read_json(f)", b"NaN"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_files_that_hold_too_much_are_refused(call, data):
+    started = time.process_time()
+    with pytest.raises(EvaluationError):
+        outputs_of(f"input {{ File f }} {call}\noutput {{ Int done = 1 }}", {"f": "s3://b/f"}, f=data)
+    assert time.process_time() - started < 20
+
+
+def test_what_is_within_the_limits_is_evaluated():
+    found = outputs_of(
+        """
+        Array[Int] a = range(50000)
+        String s = sep("", a)
+        Int most = 9223372036854775807
+        output { Int n = length(flatten([a, a]))  Int length_of_s = length(s)  Int m = most - 1  Int p = 2 ** 62 }
+        """
+    )
+    assert found == {"n": 100_000, "length_of_s": 238_890, "m": 2**63 - 2, "p": 2**62}
