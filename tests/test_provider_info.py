@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
+import textwrap
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -58,3 +61,25 @@ def test_airflow_knows_the_links():
     assert set(named) <= set(ProvidersManager().extra_links_class_names)
     classes = {getattr(links, name.rpartition(".")[2]) for name in named}
     assert classes == {type(link) for link in (*links.CALL_LINKS, *links.RUN_LINKS)}
+
+
+def test_the_plugin_is_found_by_its_entry_point_and_in_the_metadata():
+    """Airflow loads the plugins that the metadata names only where providers are not discovered lazily."""
+    (found,) = [point for point in entry_points(group="airflow.plugins") if "wdl_ecs" in point.value]
+    (named,) = get_provider_info()["plugins"]
+    module, _, name = named["plugin-class"].rpartition(".")
+    assert found.load() is getattr(importlib.import_module(module), name)
+    assert found.load().name == named["name"]
+
+
+def test_the_plugin_imports_nothing_heavy():
+    """Every process of Airflow loads it."""
+    program = """
+        import sys
+        import airflow.plugins_manager
+        before = set(sys.modules)
+        import airflow_wdl_ecs.plugin
+        print(sorted(name for name in set(sys.modules) - before if not name.startswith("airflow_wdl_ecs")))
+    """
+    said = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "[]"
