@@ -22,7 +22,7 @@ Where and how calls run on ECS is said once for an Airflow deployment, in the se
 
 or by environment variables of the scheduler, the triggerer and the workers: `AIRFLOW__WDL_ECS__CLUSTER=genomics`. A DAG
 may override any of them: `wdl_dag("hello.plan.json", settings=EcsSettings(cluster="other"))`; what `EcsSettings` is not
-given stays as the deployment says. `airflow config list --section wdl_ecs` shows what is in force.
+given stays as the deployment says. `airflow config list --section wdl_ecs --show-values` shows what is in force.
 
 Settings are checked when a run begins, by its `inputs` task: it names everything that is missing or contradictory, and
 nothing is started. Credentials are not settings; they come from the Airflow connection (`aws_conn_id`) or from the role
