@@ -16,6 +16,7 @@ help:
 	@echo "make oldest   the tests of operators, trigger and DAGs, with the oldest Airflow that is supported"
 	@echo "make browser  the tests of Airflow's interface in a browser; ARGS=--screenshots renews docs/images"
 	@echo "make spec     the examples of the WDL specification, where its text is at hand"
+	@echo "make faults   users' control and faults in full: hosts are killed, AWS fails; takes many minutes"
 	@echo "make check    lint, formats, types, the directions between modules"
 	@echo "make docs     the pages of docs/ as HTML, in docs/_build/html; warnings are errors"
 	@echo "make format   format the code"
@@ -51,6 +52,10 @@ oldest:
 clean:
 	rm -rf .venv .venv-oldest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output docs/_build build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: faults
+faults: install  # every row of docs/promises.md
+	@$(BIN)/pytest tests/faults -m "faults or faults_in_full" $(ARGS)
 
 .PHONY: spec
 spec: install  # the examples of the WDL specification, through Airflow; writes docs/spec-conformance.md

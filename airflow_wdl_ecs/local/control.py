@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from ..ecs.request import attempt_prefix
@@ -136,6 +137,23 @@ class Control:
         found = runs.report(s3, f"s3://{endpoint.bucket}/{WORKSPACE}", run, scope, self.home.airflow / "logs")
         if found is not None:
             yield found
+
+    def on_orphans(self, stop: bool) -> Iterator[Answer]:
+        """The ECS ``tasks`` that run, and which of them nobody waits for (``orphans.FoundTask``).
+
+        :param stop: stop those.
+        """
+        from ..airflow_states import ask_airflow
+        from ..host import resolve_settings
+        from ..orphans import find_tasks, stop_tasks
+
+        def clients(service: str) -> Any:
+            return self._client(service)[0]
+
+        tasks = find_tasks(resolve_settings(), clients, ask_airflow)
+        if stop:
+            stop_tasks(clients, [task for task in tasks if task.orphaned])
+        yield {"tasks": [asdict(task) for task in tasks]}
 
     def on_upload(self, paths: list[str]) -> Iterator[Answer]:
         """Upload local files and folders, by absolute paths; answers with their ``uris`` and the bytes ``sent``."""

@@ -12,6 +12,27 @@ from airflow_wdl_ecs.local import client
 from airflow_wdl_ecs.local.airflow_home import AirflowHome
 
 from .embedded_airflow import EmbeddedAirflow
+from .table import PAGE, page
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-promises", action="store_true", help="write the table of faults to docs/promises.md")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless it is asked for."""
+    if "faults_in_full" in config.getoption("markexpr", default=""):
+        return
+    full = [item for item in items if item.get_closest_marker("faults_in_full")]
+    if full:
+        config.hook.pytest_deselected(items=full)
+        items[:] = [item for item in items if item not in full]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("write_promises", default=False):
+        PAGE.write_text(page())
 
 
 @pytest.fixture(scope="session")

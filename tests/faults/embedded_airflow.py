@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 
 from airflow_wdl_ecs.ecs.request import attempt_prefix
 from airflow_wdl_ecs.local import client
@@ -26,10 +27,10 @@ from airflow_wdl_ecs.local.endpoint import Endpoint, read_endpoint
 from airflow_wdl_ecs.storage import Layout
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
-LIMIT = 90.0
+LIMIT = 180.0
 """Seconds that anything may take on a busy machine."""
 
-SOON = 20.0
+SOON = 45.0
 """Seconds within which a user expects that what was stopped has stopped, on a busy machine."""
 
 DAG_FILE = """\
@@ -149,6 +150,14 @@ class EmbeddedAirflow:
         before = self.pid(component)
         os.kill(before, number)
         until(lambda: self.pid(component) != before)
+
+    def workers(self, run: WorkflowRun) -> list[int]:
+        """The processes that run the task instances of a run."""
+        instances = self.api("GET", f"{run.path}/taskInstances?limit=500")["task_instances"]
+        titles = {f"airflow worker -- {instance['id']}" for instance in instances}
+        return [
+            found.pid for found in psutil.process_iter(["cmdline"]) if " ".join(found.info["cmdline"] or ()) in titles
+        ]
 
 
 @dataclass(frozen=True)

@@ -73,18 +73,18 @@ class AwsFault:
     """Something that AWS does, while the host lives.
 
     :param faults: of the embedded AWS (``local.faults.Faults``).
-    :param ends: ``success``, or the kind of the error. :param commands: how often the command begins.
+    :param commands: how often the command begins.
     :param tasks: how many ECS tasks are started. :param runtime: more of the task's runtime section.
-    :param settings: overrides of settings.
+    :param settings: overrides of settings. :param when_running: what happens to the task once its command has begun.
     """
 
     name: str
-    faults: Mapping[str, Any]
-    ends: str = "success"
+    faults: Mapping[str, Any] = field(default_factory=dict)
     commands: int = 1
     tasks: int = 1
     runtime: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    when_running: Mapping[str, Any] = field(default_factory=dict)
     short: bool = False
 
 
@@ -100,23 +100,19 @@ def _task(kind: str, **more: Any) -> dict[str, Any]:
     return {"tasks": [{"kind": kind, **more}]}
 
 
-SPOT = {"spot_capacity_providers": ("FARGATE_SPOT",)}
+_ECS = ("RunTask", "DescribeTasks", "DescribeTaskDefinition", "RegisterTaskDefinition")
 AWS_FAULTS: Sequence[AwsFault] = (
     AwsFault("every answer takes half a second", {"latency": {"*": 0.5}}),
     AwsFault("ECS is asked too often (ThrottlingException)", {"throttle": {"ecs:RunTask": 1, "ecs:DescribeTasks": 1}}),
     AwsFault(
         "a third of ECS's answers are HTTP 500",
-        _requests(_at_rate("*", "ServerException", 500, 0.0))
-        | {
-            "requests": [
-                _at_rate(f"ecs:{name}", "ServerException", 500, 0.34)
-                for name in ("RunTask", "DescribeTasks", "DescribeTaskDefinition", "RegisterTaskDefinition")
-            ]
-        },
+        _requests(*(_at_rate(f"ecs:{name}", "ServerException", 500, 0.34) for name in _ECS)),
         short=True,
     ),
     AwsFault(
-        "RunTask's answer is lost", _requests({"operation": "ecs:RunTask", "kind": "drop", "after": True}), short=True
+        "RunTask's answer is lost",
+        _requests({"operation": "ecs:RunTask", "kind": "drop", "after": True}),
+        short=True,
     ),
     AwsFault(
         "connections to ECS break off",
@@ -126,46 +122,50 @@ AWS_FAULTS: Sequence[AwsFault] = (
         ),
     ),
     AwsFault("no capacity (RESOURCE:MEMORY), then some", {"run_task_failures": ["RESOURCE:MEMORY"]}),
-    AwsFault("the cluster's agent is disconnected (AGENT), then back", {"run_task_failures": ["AGENT"]}),
+    AwsFault("the agent is disconnected (AGENT), then back", {"run_task_failures": ["AGENT"]}),
     AwsFault("no Fargate capacity, then some", {"run_task_failures": ["Capacity is unavailable at this time."]}),
     AwsFault("a new task is MISSING at first", {"missing_for": 1.5}, short=True),
-    AwsFault("states arrive late, and again", {"stale_for": 1.0}),
-    AwsFault("stopped tasks are forgotten at once", {"forget_after": 0.0}),
+    AwsFault("states arrive late", {"stale_for": 1.0}),
     AwsFault("ECS's clock is an hour ahead", {"clock_skew": 3600.0}),
     AwsFault("ECS's clock is an hour behind", {"clock_skew": -3600.0}),
     AwsFault(
         "a Spot interruption, and on-demand capacity after it",
-        _task("spot", after=1.0),
+        when_running={"kind": "spot"},
         commands=2,
         tasks=2,
         runtime="preemptible: 1",
-        settings=SPOT,
         short=True,
     ),
-    AwsFault("the host is lost", _task("host", after=1.0), commands=2, tasks=2),
+    AwsFault("the host is lost", when_running={"kind": "host"}, commands=2, tasks=2),
     AwsFault("the image cannot be pulled, once", _task("image_pull", container="command"), tasks=2),
     AwsFault(
         "the command's container runs out of memory, and is given more",
-        _task("out_of_memory", after=1.0),
+        when_running={"kind": "out_of_memory"},
         commands=2,
         tasks=2,
     ),
-    AwsFault("the command's container is killed", _task("kill", after=1.0), commands=2, tasks=2),
+    AwsFault(
+        "the command's container is killed, most likely for memory",
+        when_running={"kind": "kill"},
+        commands=2,
+        tasks=2,
+    ),
     AwsFault("stage-in is killed", _task("kill", container="stage-in"), tasks=2),
     AwsFault("stage-out is killed", _task("kill", container="stage-out"), commands=2, tasks=2),
     AwsFault(
         "S3 says SlowDown to a third of what is asked",
-        {"requests": [_at_rate("s3:GET", "SlowDown", 503, 0.34), _at_rate("s3:PUT", "SlowDown", 503, 0.34)]},
+        _requests(*(_at_rate(operation, "SlowDown", 503, 0.34) for operation in ("s3:GET", "s3:PUT"))),
         short=True,
     ),
     AwsFault(
         "S3's answers are cut short",
-        _requests(
-            {"operation": "s3:GET", "kind": "truncate", "key": "result.json"},
-            {"operation": "s3:GET", "kind": "truncate", "key": "/stdout"},
-            {"operation": "s3:GET", "kind": "truncate", "key": "stage-in.sh"},
-        ),
+        _requests(*({"operation": "s3:GET", "kind": "truncate", "key": key} for key in ("result.json", "/stdout"))),
         short=True,
+    ),
+    AwsFault(
+        "the download of what a task begins with is cut short",
+        _requests({"operation": "s3:GET", "kind": "truncate", "key": "stage-in.sh"}),
+        tasks=2,
     ),
     AwsFault(
         "uploads break off",
@@ -175,7 +175,8 @@ AWS_FAULTS: Sequence[AwsFault] = (
         ),
     ),
     AwsFault(
-        "an upload's answer is lost", _requests({"operation": "s3:PUT", "kind": "drop", "after": True, "times": 2})
+        "the answer to an upload is lost",
+        _requests({"operation": "s3:PUT", "kind": "drop", "after": True, "times": 2}),
     ),
 )
 
@@ -213,8 +214,7 @@ def page() -> str:
     ]
     for fault in AWS_FAULTS:
         often = "once" if fault.commands == 1 else f"{fault.commands} times"
-        ends = "succeeds" if fault.ends == "success" else f"fails: {fault.ends}"
-        lines.append(f"| {fault.name} | {ends} | {often} | {fault.tasks} |")
+        lines.append(f"| {fault.name} | succeeds | {often} | {fault.tasks} |")
     lines += [
         "",
         "## What a user does in Airflow",
@@ -226,7 +226,7 @@ def page() -> str:
         "| mark the run failed, delete the run | all of the run are stopped; other runs' are not |",
         "| DAG run timeout, `execution_timeout` | all that the timeout ends are stopped |",
         "| retry one shard that failed, or clear one that succeeded | that shard runs again, alone |",
-        "| pause the DAG; restart or lose a triggerer or the scheduler | nothing is stopped, nothing is started again |",
+        "| pause the DAG; restart or lose a triggerer or the scheduler | none is stopped, none is started again |",
         "",
     ]
     return "\n".join(lines)

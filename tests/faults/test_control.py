@@ -6,6 +6,7 @@ before a test says so.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -13,7 +14,8 @@ import pytest
 
 from .embedded_airflow import SOON, EmbeddedAirflow, WorkflowRun, until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(600)]
+in_short, in_full = pytest.mark.faults, pytest.mark.faults_in_full
 
 WDL = """
 version 1.1
@@ -39,6 +41,12 @@ HOSTS = {
     "worker": 'call_args={"work": {"deferrable": False}}',
 }
 """Who hosts a call, and the arguments of ``wdl_dag`` that have it so."""
+EACH_HOST = [
+    pytest.param("triggerer", marks=in_short),
+    pytest.param("worker then triggerer", marks=in_full),
+    pytest.param("worker", marks=in_short),
+]
+EACH_HOST_IN_FULL = [pytest.param(host, marks=in_full) for host in HOSTS]
 
 
 def begun(airflow: EmbeddedAirflow, arguments: str = "") -> WorkflowRun:
@@ -60,7 +68,7 @@ def outputs(run: WorkflowRun) -> object:
     return next(iter(found.values()))
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", EACH_HOST)
 def test_marking_one_shard_failed_stops_its_task_alone(airflow: EmbeddedAirflow, host: str) -> None:
     run = begun(airflow, HOSTS[host])
     before = run.running()
@@ -73,7 +81,7 @@ def test_marking_one_shard_failed_stops_its_task_alone(airflow: EmbeddedAirflow,
     assert (run.times("a"), run.times("b")) == (1, 1)
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", EACH_HOST)
 def test_clearing_one_shard_that_runs_stops_its_task_and_runs_it_afresh(airflow: EmbeddedAirflow, host: str) -> None:
     run = begun(airflow, HOSTS[host])
     before = run.running()
@@ -87,6 +95,7 @@ def test_clearing_one_shard_that_runs_stops_its_task_and_runs_it_afresh(airflow:
     assert len(run.tasks()) == 3
 
 
+@in_full
 def test_retrying_one_shard_that_failed_runs_that_shard_alone(airflow: EmbeddedAirflow) -> None:
     run = begun(airflow)
     (run.marks / "b.bad").touch()
@@ -99,6 +108,7 @@ def test_retrying_one_shard_that_failed_runs_that_shard_alone(airflow: EmbeddedA
     assert (run.times("a"), run.times("b")) == (1, 2)
 
 
+@in_full
 def test_clearing_a_shard_that_succeeded_runs_it_again_alone(airflow: EmbeddedAirflow) -> None:
     run = begun(airflow)
     run.release("a", "b")
@@ -108,6 +118,7 @@ def test_clearing_a_shard_that_succeeded_runs_it_again_alone(airflow: EmbeddedAi
     assert run.times("a") == 1
 
 
+@in_full
 def test_marking_a_call_succeeded_stops_its_task(airflow: EmbeddedAirflow) -> None:
     run = begun(airflow)
     run.mark("success", "work", 0)
@@ -118,6 +129,7 @@ def test_marking_a_call_succeeded_stops_its_task(airflow: EmbeddedAirflow) -> No
     assert not run.running()
 
 
+@in_full
 def test_marking_a_run_failed_stops_all_its_tasks_and_no_other_runs(airflow: EmbeddedAirflow) -> None:
     run, other = begun(airflow), begun(airflow)
     run.mark_run("failed")
@@ -127,12 +139,7 @@ def test_marking_a_run_failed_stops_all_its_tasks_and_no_other_runs(airflow: Emb
     assert other.ended() == "success"
 
 
-def test_deleting_a_run_stops_its_tasks(airflow: EmbeddedAirflow) -> None:
-    run = begun(airflow)
-    airflow.api("DELETE", run.path)
-    stopped(run, "0", "1")
-
-
+@in_short
 def test_the_timeout_of_a_dag_run_stops_its_tasks(airflow: EmbeddedAirflow) -> None:
     run = begun(airflow, "dagrun_timeout=timedelta(seconds=15)")
     assert run.ended() == "failed"
@@ -140,18 +147,19 @@ def test_the_timeout_of_a_dag_run_stops_its_tasks(airflow: EmbeddedAirflow) -> N
     assert run.instance("work", 0)[0] == "skipped"
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", EACH_HOST_IN_FULL)
 def test_the_execution_timeout_of_a_call_stops_its_tasks(airflow: EmbeddedAirflow, host: str) -> None:
-    timeout = '"execution_timeout": timedelta(seconds=8)'
+    timeout = '"execution_timeout": timedelta(seconds=12)'
     arguments = HOSTS[host][:-2] + f", {timeout}}}}}" if HOSTS[host] else f'call_args={{"work": {{{timeout}}}}}'
     arguments = arguments.replace("}}}", "}}")
     run = airflow.run(WDL, arguments)
-    until(lambda: run.started("a", "b"), what=run.instances)
+    until(lambda: run.started("a", "b") or run.state == "failed", what=run.instances)
     assert run.ended() == "failed"
     stopped(run, "0", "1")
     assert {task.stopped or task.stopping for task in run.tasks()} == {True}
 
 
+@in_full
 def test_a_pause_stops_nothing(airflow: EmbeddedAirflow) -> None:
     run = begun(airflow)
     before = run.running()
@@ -166,13 +174,35 @@ def test_a_pause_stops_nothing(airflow: EmbeddedAirflow) -> None:
     assert len(run.tasks()) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("component", ["triggerer", "scheduler"])
+@pytest.mark.parametrize(
+    ("component", "number"),
+    [
+        pytest.param("triggerer", signal.SIGKILL, marks=in_short),
+        pytest.param("triggerer", signal.SIGTERM, marks=in_full),
+        pytest.param("scheduler", signal.SIGKILL, marks=in_full),
+        pytest.param("scheduler", signal.SIGTERM, marks=in_full),
+    ],
+)
 def test_a_restart_stops_nothing(airflow: EmbeddedAirflow, component: str, number: signal.Signals) -> None:
     run = begun(airflow)
     before = run.running()
     airflow.kill(component, number)
     time.sleep(2)
+    assert run.running() == before
+    run.release("a", "b")
+    assert run.ended() == "success"
+    assert outputs(run) == ["a", "b"]
+    assert len(run.tasks()) == 2
+    assert (run.times("a"), run.times("b")) == (1, 1)
+
+
+@in_full
+def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow, 'call_args={"work": {"deferrable": False, "retries": 1, "retry_delay": timedelta(seconds=1)}}')
+    before = run.running()
+    for pid in airflow.workers(run):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: run.instance("work", 0)[1] == run.instance("work", 1)[1] == 2, 300, run.instances)
     assert run.running() == before
     run.release("a", "b")
     assert run.ended() == "success"

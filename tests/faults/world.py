@@ -31,6 +31,18 @@ task work {
 _numbers = itertools.count(1)
 
 
+class Said:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str, *values: Any) -> None:
+        self.lines.append(message % values)
+
+    warning = info
+
+
 class World:
     """See the module.
 

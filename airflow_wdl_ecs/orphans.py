@@ -1,0 +1,238 @@
+"""ECS tasks that no run waits for any more: which they are, why, and how they are stopped.
+
+A task says in its overrides to which attempt of which shard it belongs; the shard's ledger says whether that attempt
+is still the one that counts, and Airflow whether anybody still hosts the shard. Only tasks of this package are looked
+at, of one cluster and one workspace. Where Airflow cannot be asked, that is said, and only what the ledgers know
+makes an orphan. This module knows neither Airflow nor how its states are asked for (`AskAirflow`); all of it blocks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from .aws import Clients, aws_errors
+from .ecs.client import DESCRIBE_AT_ONCE
+from .ecs.request import attempt_prefix, attempt_try
+from .ecs.settings import EcsSettings
+from .errors import AuthorError
+from .ledger import Attempt, Ledger
+from .plan import Shard
+from .run import Run, open_run
+from .storage import RunStore
+
+YOUNG = 120.0
+"""Seconds for which a task may be in no ledger, since its host is just recording it."""
+
+STARTED_BY = "wdl-"
+ENDED_RUN = frozenset({"success", "failed"})
+ENDED_INSTANCE = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+@dataclass(frozen=True)
+class AirflowRun:
+    """A DAG run as Airflow has it.
+
+    :param state: None if there is no such run. :param instances: task id and map index -> state.
+    """
+
+    state: str | None
+    instances: Mapping[tuple[str, int], str | None]
+
+
+AskAirflow = Callable[[str, str], AirflowRun | None]
+"""DAG id, run id -> the DAG run; None if Airflow cannot be asked."""
+
+
+@dataclass(frozen=True)
+class FoundTask:
+    """An ECS task of a run that has not stopped.
+
+    :param orphaned: why nobody waits for it; empty if somebody does, or if that is not known.
+    :param unknown: why it is not known whether anybody does; empty if it is.
+    """
+
+    arn: str
+    cluster: str
+    dag_id: str
+    run_id: str
+    call: str
+    shard: str
+    attempt: int
+    try_number: int
+    age: float
+    orphaned: str = ""
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class _Attempted:
+    """What an attempt's folder says of it: ``<run>/calls/<call>/<shard>/<attempt>/``."""
+
+    run: str
+    call: str
+    shard: Shard
+    number: int
+
+
+def find_tasks(settings: EcsSettings, clients: Clients, ask: AskAirflow) -> list[FoundTask]:
+    """Every ECS task of the cluster that belongs to the workspace and has not stopped, oldest first.
+
+    :raises WdlEcsError: if AWS cannot be asked.
+    """
+    judge = _Judge(settings, clients, ask)
+    found = [judge.found(task) for task in _running(settings, clients("ecs"))]
+    return sorted((task for task in found if task is not None), key=lambda task: -task.age)
+
+
+def stop_tasks(clients: Clients, tasks: Sequence[FoundTask]) -> None:
+    """Stop tasks; one that has stopped meanwhile is as good."""
+    ecs = clients("ecs")
+    for task in tasks:
+        with aws_errors("StopTask", task.arn):
+            ecs.stop_task(cluster=task.cluster, task=task.arn, reason=f"orphan: {task.orphaned}"[:255])
+
+
+def _running(settings: EcsSettings, ecs: Any) -> Iterator[Mapping[str, Any]]:
+    """The tasks of this package in the cluster that are to run."""
+    with aws_errors("ListTasks", settings.cluster):
+        pages = ecs.get_paginator("list_tasks").paginate(
+            cluster=settings.cluster, PaginationConfig={"PageSize": DESCRIBE_AT_ONCE}
+        )
+        for arns in (page["taskArns"] for page in pages):
+            if arns:
+                for task in ecs.describe_tasks(cluster=settings.cluster, tasks=arns)["tasks"]:
+                    started_by = str(task.get("startedBy") or "")
+                    if started_by.startswith(STARTED_BY) and task.get("desiredStatus") != "STOPPED":
+                        yield task
+
+
+class _Judge:
+    """Says of tasks what is known; what it reads of runs, it reads once."""
+
+    def __init__(self, settings: EcsSettings, clients: Clients, ask: AskAirflow) -> None:
+        self._settings = settings
+        self._clients = clients
+        self._ask = ask
+        self._runs: dict[str, Run | None] = {}
+        self._airflow: dict[tuple[str, str], AirflowRun | None] = {}
+
+    def found(self, task: Mapping[str, Any]) -> FoundTask | None:
+        """A task with what is known of it; None if it is another workspace's."""
+        folder = attempt_prefix(task) or ""
+        runs = f"{self._settings.workspace.rstrip('/')}/runs/"
+        attempted = _attempted(folder)
+        if not folder.startswith(runs) or attempted is None:
+            return None
+        run = self._run(attempted.run)
+        dag_id, run_id = (run.dag_id, run.run_id) if run else _named(attempted.run.removeprefix(runs))
+        age = time.time() - task["createdAt"].timestamp() if task.get("createdAt") else 0.0
+        arn = str(task["taskArn"])
+        orphaned, unknown = self._verdict(run, attempted, arn, age) if run else ("its run's folder is gone", "")
+        return FoundTask(
+            arn=arn,
+            cluster=self._settings.cluster,
+            dag_id=dag_id,
+            run_id=run_id,
+            call=attempted.call,
+            shard=".".join(map(str, attempted.shard)),
+            attempt=attempted.number,
+            try_number=attempt_try(task),
+            age=age,
+            orphaned=orphaned,
+            unknown=unknown,
+        )
+
+    def _verdict(self, run: Run, attempted: _Attempted, arn: str, age: float) -> tuple[str, str]:
+        ledger = Ledger(run.store, attempted.call, attempted.shard)
+        told = by_ledger(ledger.attempts(), ledger.success() is not None, attempted.number, arn, age)
+        if told:
+            return told, ""
+        key = (run.dag_id, run.run_id)
+        if key not in self._airflow:
+            self._airflow[key] = self._ask(*key)
+        airflow = self._airflow[key]
+        if airflow is None:
+            return "", "Airflow could not be asked for the state of its DAG run"
+        return by_airflow(airflow, *self._instance(run, attempted, airflow)), ""
+
+    def _instance(self, run: Run, attempted: _Attempted, airflow: AirflowRun) -> tuple[str, int]:
+        """The task id and map index of the instance that runs a shard."""
+        call = run.plan.call_by_id.get(attempted.call)
+        scope = run.scope
+        if scope is not None and not any(task == f"{scope}.{attempted.call}" for task, _ in airflow.instances):
+            # An operator on its own: its scope is its task id, with the map index if it is mapped.
+            task, bracket, index = scope.rpartition("[")
+            return (task, int(index[:-1])) if bracket and index[:-1].isdigit() else (scope, -1)
+        task = attempted.call if scope is None else f"{scope}.{attempted.call}"
+        scatters = run.plan.scatters(call.section) if call else ()
+        division = run.store.read_division(scatters[0].id) if scatters else None
+        return task, attempted.shard[0] // division["chunk"] if division else -1
+
+    def _run(self, folder: str) -> Run | None:
+        if folder not in self._runs:
+            about = RunStore(self._clients("s3"), _nowhere(self._settings)).get_json(f"{folder}run.json")
+            try:
+                self._runs[folder] = about and open_run(
+                    self._settings, self._clients, about["dag_id"], about["run_id"], scope=about.get("scope")
+                )
+            except AuthorError:
+                self._runs[folder] = None
+        return self._runs[folder]
+
+
+def by_ledger(attempts: Sequence[Attempt], succeeded: bool, number: int, arn: str, age: float) -> str:
+    """Why the shard's ledger makes a task an orphan; empty if it does not."""
+    if succeeded:
+        return "its shard has succeeded"
+    recorded = next((attempt for attempt in attempts if attempt.number == number), None)
+    if attempts and attempts[-1].number > number:
+        return f"attempt {attempts[-1].number} has taken its place"
+    if recorded is None:
+        return ""
+    if recorded.arn and recorded.arn != arn and age > YOUNG:
+        return f"its attempt is recorded as another task, {recorded.arn}"
+    if recorded.kind is not None and recorded.arn == arn:
+        return f"its attempt has ended: {recorded.kind}"
+    return ""
+
+
+def by_airflow(run: AirflowRun, task: str, index: int) -> str:
+    """Why Airflow's states make a task an orphan; empty if they do not."""
+    if run.state is None:
+        return "Airflow has no such DAG run"
+    if run.state in ENDED_RUN:
+        return f"its DAG run has ended: {run.state}"
+    if (task, index) not in run.instances:
+        return f"Airflow has no task instance {task}" + (f"[{index}]" if index >= 0 else "")
+    state = run.instances[task, index]
+    return f"its task instance has ended: {state}" if state in ENDED_INSTANCE else ""
+
+
+def _attempted(folder: str) -> _Attempted | None:
+    run, calls, rest = folder.rpartition("/calls/")
+    parts = rest.strip("/").split("/")
+    if not calls or len(parts) != 3 or not parts[2].isdigit():
+        return None
+    shard = () if parts[1] == "_" else tuple(int(part) for part in parts[1].split("."))
+    return _Attempted(f"{run}/", _unescaped(parts[0]), shard, int(parts[2]))
+
+
+def _named(path: str) -> tuple[str, str]:
+    """DAG id and run id of a run's folder below ``runs/``."""
+    dag, run, *_ = [*path.split("/"), "", ""]
+    return _unescaped(dag), _unescaped(run)
+
+
+def _unescaped(segment: str) -> str:
+    """The name that `storage.key_safe` has made a segment of a key."""
+    return unquote(segment.replace("%", "%25").replace("=", "%"))
+
+
+def _nowhere(settings: EcsSettings) -> Any:
+    from .storage import Layout
+
+    return Layout(settings.workspace, "", "")

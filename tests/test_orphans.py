@@ -1,0 +1,170 @@
+"""Which ECS tasks nobody waits for: by the ledger, by Airflow's states, and on the embedded AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from airflow_wdl_ecs import orphans
+from airflow_wdl_ecs.commands import orphans as command
+from airflow_wdl_ecs.ledger import Attempt, Ledger
+from airflow_wdl_ecs.lifecycle import run_call
+from airflow_wdl_ecs.local.endpoint import Endpoint
+from airflow_wdl_ecs.orphans import AirflowRun, by_airflow, by_ledger, find_tasks, stop_tasks
+
+from .faults.embedded_airflow import until
+from .faults.world import Said, World
+
+RUNNING = Attempt(0, 1, "arn:0", "c", 1.0)
+ENDED = replace(RUNNING, kind="command_failed", exit_code=1)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "succeeded", "number", "arn", "age", "why"),
+    [
+        ([], False, 0, "arn:0", 5, ""),
+        ([], False, 0, "arn:0", 9999, ""),
+        ([RUNNING], False, 0, "arn:0", 5, ""),
+        ([RUNNING], False, 0, "arn:9", 5, ""),
+        ([RUNNING], False, 0, "arn:9", 500, "recorded as another task"),
+        ([replace(RUNNING, arn="")], False, 0, "arn:9", 500, ""),
+        ([ENDED], False, 0, "arn:0", 5, "has ended: command_failed"),
+        ([ENDED, replace(RUNNING, number=1, arn="arn:1")], False, 0, "arn:0", 5, "attempt 1 has taken its place"),
+        ([ENDED, replace(RUNNING, number=1, arn="arn:1")], False, 1, "arn:1", 5, ""),
+        ([ENDED], False, 1, "arn:1", 5, ""),
+        ([RUNNING], True, 0, "arn:0", 5, "has succeeded"),
+    ],
+)
+def test_what_the_ledger_knows(attempts, succeeded, number, arn, age, why):
+    found = by_ledger(attempts, succeeded, number, arn, age)
+    assert bool(found) == bool(why)
+    assert why in found
+
+
+@pytest.mark.parametrize(
+    ("state", "instance", "why"),
+    [
+        (None, None, "no such DAG run"),
+        ("failed", "deferred", "DAG run has ended: failed"),
+        ("success", "success", "DAG run has ended: success"),
+        ("running", "deferred", ""),
+        ("running", "running", ""),
+        ("running", "up_for_retry", ""),
+        ("running", None, ""),
+        ("running", "failed", "task instance has ended: failed"),
+        ("running", "skipped", "task instance has ended: skipped"),
+        ("queued", "scheduled", ""),
+    ],
+)
+def test_what_airflow_knows(state, instance, why):
+    found = by_airflow(AirflowRun(state, {("t", 3): instance, ("t", 4): "deferred"}), "t", 3)
+    assert bool(found) == bool(why)
+    assert why in found
+    assert "no task instance t[5]" in by_airflow(AirflowRun("running", {("t", 3): "running"}), "t", 5)
+
+
+@pytest.fixture
+def world(embedded_aws: Endpoint, tmp_path: Path):
+    world = World(embedded_aws, tmp_path)
+    world.begin()
+    yield world
+    world.release()
+    world.stop_all()
+
+
+def start(world: World) -> str:
+    """Have the call's command run, and its host go away; the task's ARN."""
+
+    async def begin() -> None:
+        host = asyncio.ensure_future(run_call(world.place.open(), "work", [()], try_number=1, log=Said()))
+        for _ in range(1000):
+            if world.times():
+                break
+            await asyncio.sleep(0.05)
+        host.cancel()
+        await asyncio.gather(host, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(begin(), 60))
+    (arn,) = world.running()
+    return arn
+
+
+@pytest.mark.local
+def test_a_task_is_listed_with_its_run_and_stopped_only_as_an_orphan(world: World) -> None:
+    arn = start(world)
+    run = world.place.open()
+    foreign = world.ecs.register_task_definition(
+        family="foreign",
+        memory="512",
+        containerDefinitions=[{"name": "a", "image": "x", "entryPoint": ["sleep"], "command": ["60"]}],
+    )["taskDefinition"]["taskDefinitionArn"]
+    other = world.ecs.run_task(cluster=run.settings.cluster, taskDefinition=foreign, startedBy="wdl-someone-else")
+    asked: list[tuple[str, str]] = []
+
+    def ask(state: str | None, instance: str | None):
+        def answer(dag_id: str, run_id: str) -> AirflowRun:
+            asked.append((dag_id, run_id))
+            return AirflowRun(state, {("work", -1): instance})
+
+        return answer
+
+    def found(answer):
+        return next(task for task in find_tasks(run.settings, run.clients, answer) if task.arn == arn)
+
+    owned = found(ask("running", "deferred"))
+    assert (owned.orphaned, owned.unknown) == ("", "")
+    assert (owned.dag_id, owned.run_id, owned.call, owned.shard, owned.attempt, owned.try_number) == (
+        "dag",
+        world.place.run_id,
+        "work",
+        "",
+        0,
+        1,
+    )
+    assert ("dag", world.place.run_id) in asked
+    unknown = found(lambda dag_id, run_id: None)
+    assert unknown.orphaned == ""
+    assert "could not be asked" in unknown.unknown
+    gone = found(ask(None, None))
+    assert gone.orphaned == "Airflow has no such DAG run"
+    ended = found(ask("running", "failed"))
+    tasks = find_tasks(run.settings, run.clients, ask("running", "failed"))
+    assert not any(task.arn == other["tasks"][0]["taskArn"] for task in tasks)
+    stop_tasks(run.clients, [ended])
+    until(lambda: not world.running(), 20)
+    (stopped,) = world.tasks()
+    assert stopped["stoppedReason"] == "orphan: its task instance has ended: failed"
+    world.ecs.stop_task(cluster=run.settings.cluster, task=other["tasks"][0]["taskArn"])
+
+
+@pytest.mark.local
+def test_a_task_whose_place_another_has_taken_is_an_orphan_whatever_airflow_says(world: World) -> None:
+    arn = start(world)
+    run = world.place.open()
+    ledger = Ledger(run.store, "work", ())
+    attempts = ledger.attempts()
+    ledger.write_attempts([*attempts, replace(attempts[0], number=1, arn="arn:other")])
+    tasks = find_tasks(run.settings, run.clients, lambda dag_id, run_id: None)
+    assert next(task.orphaned for task in tasks if task.arn == arn) == "attempt 1 has taken its place"
+
+
+def test_the_command_says_what_it_knows_and_what_not(monkeypatch, capsys) -> None:
+    task = orphans.FoundTask("arn:1", "c", "d", "r", "align", "0.3", 2, 1, 61.0)
+    found = [task, replace(task, arn="arn:2", orphaned="gone"), replace(task, arn="arn:3", unknown="nobody to ask")]
+    monkeypatch.setattr(command.client, "running", lambda home: None)
+    monkeypatch.setattr(command, "_of_deployment", lambda stop: found)
+    options = type("Options", (), {"stop": False, "as_json": False})
+    assert command.execute(options) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "arn:2  d/r align[0.3], attempt 2, 61 s old: gone",
+        "arn:3  d/r align[0.3], attempt 2, 61 s old: unknown: nobody to ask",
+    ]
+    assert said.err == "3 ECS tasks, 1 orphaned, 1 of which it is not known\n"
+    options.as_json = True
+    command.execute(options)
+    assert [listed["arn"] for listed in json.loads(capsys.readouterr().out)] == ["arn:2", "arn:3"]
