@@ -14,7 +14,14 @@ import pytest
 from airflow_wdl_ecs.cli import COMMANDS, PROGRAM, build_parser
 from airflow_wdl_ecs.ecs.client import RATES
 from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.scatter import WIDEST
+from airflow_wdl_ecs.task import MAX_READ
+from airflow_wdl_ecs.wdl import limits, nesting
+from airflow_wdl_ecs.wdl.beside import LARGEST
 from airflow_wdl_ecs.wdl.check import problems
+from airflow_wdl_ecs.wdl.source_files import LARGEST_TOGETHER
+from airflow_wdl_ecs.wdl.task_evaluation import LARGEST_COMMAND
+from airflow_wdl_ecs.workflow_operators import MOST_EXTRA
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -124,6 +131,29 @@ def test_the_role_of_airflow_may_call_what_it_calls():
     allowed = {action for statement in statements for action in _listed(statement["Action"])}
     wanted = {f"ecs:{''.join(word.capitalize() for word in name.split('_'))}" for name in RATES}
     assert wanted <= allowed
+
+
+def test_the_limits_are_those_of_the_code():
+    rows = dict(re.findall(r"^\| (.*) \| ([\d,]+(?: [KM]iB)?(?:; [\d,]+(?: MiB)?)?) \|$", _limits(), re.MULTILINE))
+    of_code = [
+        f"{MAX_READ >> 20} MiB",
+        f"{limits.MOST_ITEMS:,}",
+        f"{WIDEST}",
+        f"{LARGEST_COMMAND >> 20} MiB",
+        f"{LARGEST >> 20} MiB; {LARGEST_TOGETHER >> 20} MiB",
+        f"{MOST_EXTRA >> 10} KiB",
+        f"{nesting.LARGEST_DOCUMENT >> 20} MiB; {nesting.MOST_DOCUMENTS:,}",
+        f"{nesting.LONGEST_IMPORTS}",
+        f"{nesting.MOST_NODES:,}",
+        f"{nesting.DEEPEST_EXPRESSION}",
+        f"{nesting.DEEPEST_LITERAL}",
+        f"{nesting.DEEPEST_SECTION}",
+    ]
+    assert list(rows.values()) == of_code
+
+
+def _limits() -> str:
+    return (DOCS / "writing-wdl.md").read_text().partition("## Limits")[2]
 
 
 def _listed(value: str | list[str]) -> list[str]:
