@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import airflow_wdl_ecs
 from airflow_wdl_ecs.cli import COMMANDS, PROGRAM, build_parser
 from airflow_wdl_ecs.ecs.client import RATES
 from airflow_wdl_ecs.ecs.settings import EcsSettings
@@ -131,6 +132,11 @@ def test_the_role_of_airflow_may_call_what_it_calls():
     allowed = {action for statement in statements for action in _listed(statement["Action"])}
     wanted = {f"ecs:{''.join(word.capitalize() for word in name.split('_'))}" for name in RATES}
     assert wanted <= allowed
+
+
+def test_every_public_name_is_documented():
+    documented = re.findall(r"^\.\. auto(?:function|class):: (\w+)", (DOCS / "api.rst").read_text(), re.MULTILINE)
+    assert sorted(documented) == [name for name in sorted(airflow_wdl_ecs.__all__) if name != "__version__"]
 
 
 def test_the_limits_are_those_of_the_code():
