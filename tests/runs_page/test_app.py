@@ -42,9 +42,9 @@ def dag_runs(airflow_database: None) -> None:
     with SdkDag(OTHER, schedule=None) as other:
         BaseOperator(task_id="plain")
     DagBag, sync_bag_to_db = bags()  # noqa: N806
-    bag = DagBag(dag_folder="/dev/null")
+    bag = DagBag(collect_dags=False)
     for dag in (build_dag(plan, dag_id=DAG), other):
-        dag.fileloc, dag.relative_fileloc = "/dags/page.py", "page.py"
+        dag.fileloc, dag.relative_fileloc = __file__, "page.py"
         bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
     _trigger(DAG, {"lanes": [[1, 2], [3]]})
@@ -98,6 +98,8 @@ def client(s3: FakeS3, dag_runs: None, monkeypatch: pytest.MonkeyPatch) -> Itera
     from airflow_wdl_ecs.plugin import WdlRunsPlugin
 
     monkeypatch.setenv("AIRFLOW__WDL_ECS__WORKSPACE", WORKSPACE)
+    # Airflow 3.1 signs no token without one, with what it ran with at its time.
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_ISSUER", "tests")
     clients = {"s3": s3, "logs": FakeLogs()}
     monkeypatch.setattr(reports, "airflow_clients", lambda settings: clients.__getitem__)
     create_auth_manager().init()
