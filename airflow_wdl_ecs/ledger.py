@@ -7,6 +7,9 @@ there, and how much of each budget is used. The decisions are pure; only `Ledger
 
 from __future__ import annotations
 
+import hashlib
+import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
@@ -20,6 +23,9 @@ from .ecs.status import Budget, Kind, TaskStatus, ecs_times, launch_type
 from .plan import Shard
 from .storage import RunStore
 from .task import Outputs, TaskHandle, TaskResult
+
+_LEDGER_DEPTH = 3
+"""Names of a ledger's file below ``calls/``: call, shard, file."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,9 @@ class Attempt:
     :param launch_type: ``FARGATE``, ``EC2``, or the name of the capacity provider.
     :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
     :param taken_up: the last later try that has gone on with it; 0 if none has.
+    :param given: digest of the task and its inputs (see `digest_of`); empty in ledgers of earlier versions.
     :param superseded: the try in which it was found that somebody has cleared its success, so it counts no more; 0 if
-        nobody has.
+        nobody has, and negative if its inputs or its task have changed.
     """
 
     number: int
@@ -124,6 +131,7 @@ class Attempt:
     log_streams: dict[str, str] = field(default_factory=dict)
     taken_up: int = 0
     superseded: int = 0
+    given: str = ""
 
     @property
     def handle(self) -> TaskHandle:
@@ -148,18 +156,31 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Success:
-    """A shard's outputs, and the try and attempt that gave them."""
+    """A shard's outputs, and the try and attempt that gave them.
+
+    :param given: as in `Attempt`.
+    """
 
     try_number: int
     attempt: int
     outputs: Outputs
+    given: str = ""
 
 
 class Ledger:
     """One shard's ledger in S3; every method blocks."""
 
     def __init__(self, store: RunStore, call: str, shard: Shard) -> None:
-        folder = store.layout.shard(call, shard)
+        self._keep_in(store, store.layout.shard(call, shard))
+
+    @classmethod
+    def in_folder(cls, store: RunStore, folder: str) -> Ledger:
+        """The ledger of the shard whose folder this is."""
+        ledger = cls.__new__(cls)
+        ledger._keep_in(store, folder)
+        return ledger
+
+    def _keep_in(self, store: RunStore, folder: str) -> None:
         self._store = store
         self._outputs = f"{folder}outputs.json"
         self._attempts = f"{folder}attempts.json"
@@ -191,6 +212,32 @@ class Ledger:
     def write_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Record the attempts."""
         self._store.put_json(self._attempts, [asdict(attempt) for attempt in attempts])
+
+
+def digest_of(task: str, inputs: Mapping[str, Any]) -> str:
+    """What tells results of one task and its inputs from those of others.
+
+    :param task: the task's source.
+    """
+    return hashlib.sha256(json.dumps([task, inputs], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def supersede_run(store: RunStore) -> int:
+    """Let nothing of an earlier run in the same folder count: that of a DAG run that was deleted and has come again.
+
+    Its files stay, and its attempts keep their numbers. It blocks; gives how many shards had a ledger.
+    """
+    calls = store.layout.named("calls/")
+    folders = set()
+    for uri, _ in store.list(calls):
+        path = uri.removeprefix(calls).split("/")
+        if len(path) == _LEDGER_DEPTH and path[-1] in ("attempts.json", "outputs.json"):
+            folders.add((path[0], uri.rpartition("/")[0] + "/"))
+    for _, folder in sorted(folders):
+        Ledger.in_folder(store, folder).clear_success(1)
+    for call in sorted({call for call, _ in folders}):
+        store.put_json(f"{calls}{call}/epoch.json", uuid.uuid4().hex)
+    return len(folders)
 
 
 def budget_of(budget: Budget, policy: Policy, settings: EcsSettings) -> int:

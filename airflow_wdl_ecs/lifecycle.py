@@ -84,6 +84,10 @@ async def run_call(
     if await _was_cleared(hosted, successes) if fresh is None else fresh:
         successes = await _forget(hosted, successes)
         log.info("%s had succeeded and was cleared: running it again", call)
+    changed = [s for s, success in successes.items() if success and success.given not in ("", hosted.digest(bound[s]))]
+    if changed:
+        successes = await _forget(hosted, successes, changed)
+        log.info("%d shards of %s had succeeded with other inputs, or another version of the task", len(changed), call)
     ended = await _settle(
         outcome,
         list(successes),
@@ -160,11 +164,16 @@ async def _was_cleared(hosted: HostedCall, successes: Mapping[Shard, Success | N
     return all(found and found[-1].superseded == hosted.try_number for found in attempts)
 
 
-async def _forget(hosted: HostedCall, successes: Mapping[Shard, Success | None]) -> dict[Shard, Success | None]:
-    """Forget the successes of earlier tries, here and in every process."""
+async def _forget(
+    hosted: HostedCall, successes: Mapping[Shard, Success | None], which: Sequence[Shard] | None = None
+) -> dict[Shard, Success | None]:
+    """Forget successes, by default those of earlier tries, here and in every process."""
     store, call = hosted.run.store, hosted.call
-    earlier = [s for s, success in successes.items() if success and success.try_number < hosted.try_number]
-    await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success, hosted.try_number) for shard in earlier))
+    earlier = which
+    if earlier is None:
+        earlier = [s for s, success in successes.items() if success and success.try_number < hosted.try_number]
+    by = hosted.try_number if which is None else -hosted.try_number
+    await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success, by) for shard in earlier))
     await in_thread(store.begin_epoch, call, uuid.uuid4().hex)
     return {shard: None if shard in earlier else success for shard, success in successes.items()}
 

@@ -33,7 +33,7 @@ from .ecs.resources import (
 from .ecs.staging import stage_in_script, stage_out_script
 from .ecs.status import TaskStatus, classify, command_status
 from .errors import AwsError, CallError, EvaluationError, WdlEcsError
-from .ledger import Attempt, Ledger, Success, Times, decision, may_try_again, pause_before, runs_on_spot
+from .ledger import Attempt, Ledger, Success, Times, decision, digest_of, may_try_again, pause_before, runs_on_spot
 from .plan import Shard
 from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
@@ -71,6 +71,11 @@ class HostedCall:
     ecs: EcsClient
     id: str
     audience: Audience | None = None
+
+    def digest(self, inputs: Mapping[str, Any]) -> str:
+        """What tells results of this task with these inputs from others."""
+        plan = self.run.plan
+        return digest_of(plan.tasks[plan.call_by_id[self.call].task].source, inputs)
 
     def limits(self) -> dict[str, int]:
         """The names under which a task of this call is counted, and how many may be in flight under each."""
@@ -125,6 +130,7 @@ class ShardRun:
         self.log = story
         self.identity = CallIdentity(self.run.dag_id, self.run.run_id, hosted.call, shard, hosted.try_number)
         self.ledger = Ledger(self.run.store, hosted.call, shard)
+        self.given = hosted.digest(inputs)
         self.attempts: list[Attempt] = []
         self.times = Times(taken_up=time.time())
         self._failure: WdlEcsError | None = None
@@ -139,7 +145,7 @@ class ShardRun:
             await asyncio.sleep(pause_before(self.attempts, self.hosted.try_number))
             prepared = await self._prepare(len(self.attempts), self._memory())
             outputs = await self._attempt(prepared)
-        success = Success(self.hosted.try_number, self.attempts[-1].number, outputs)
+        success = Success(self.hosted.try_number, self.attempts[-1].number, outputs, self.given)
         await in_thread(self.ledger.write_success, success)
         for name, value in outputs.items():
             self.log.info("output %s = %s", name, short(value))
@@ -150,6 +156,11 @@ class ShardRun:
         if not self.attempts or self.attempts[-1].superseded:
             return None
         last = self.attempts[-1]
+        if last.given not in ("", self.given):
+            self.log.info("attempt %d was of other inputs, or of another version of the task", last.number)
+            if last.kind is None and last.arn:
+                await self.hosted.ecs.stop_task(last.handle, "its inputs or its task have changed")
+            return None
         own = last.try_number == self.hosted.try_number
         failed = last.kind not in (None, "succeeded")
         if failed and not own:
@@ -320,6 +331,7 @@ class ShardRun:
             launch_type=", ".join(providers) or settings.launch_type,
             log_group=settings.log_group,
             log_streams={name: log_stream(handle.arn, name) for name in containers},
+            given=self.given,
         )
 
     def _announce(self, prepared: _Prepared) -> None:

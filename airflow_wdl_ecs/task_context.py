@@ -48,13 +48,19 @@ def begin_run_of(
 ) -> Run:
     """Begin the run of a plan, in the folder of the task instance's DAG run; see ``run.begin_run``."""
     from .host import airflow_clients, resolve_settings
+    from .ledger import supersede_run
     from .run import begin_run
+    from .storage import Layout, RunStore
 
     resolved = resolve_settings(settings)
+    clients = airflow_clients(resolved)
     instance = context["ti"]
+    if instance.try_number == 1 and resolved.workspace:
+        # A DAG run that was deleted may come again with the same id.
+        supersede_run(RunStore(clients("s3"), Layout(resolved.workspace, instance.dag_id, instance.run_id, scope)))
     return begin_run(
         resolved,
-        airflow_clients(resolved),
+        clients,
         plan,
         inputs,
         dag_id=instance.dag_id,
