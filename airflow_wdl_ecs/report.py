@@ -400,14 +400,17 @@ def indices(key: str) -> Shard:
 
 
 def may_download(uri: str, folder: str, readable: Iterable[str]) -> bool:
-    """Whether a file belongs to a run: it is inside its folder, or one of its inputs.
+    """Whether a file belongs to a run: a call or an expression of it has made it, or it is one of its inputs.
+
+    What the run keeps for itself (``inputs.json`` and the like) is none: it may hold what a report leaves out.
 
     :param readable: as the run's ``run.json`` has it: the files that it was given, and folders ending in ``/``.
     """
     steps = uri.split("/")
     if not uri.startswith("s3://") or uri.endswith("/") or "." in steps or ".." in steps:
         return False
-    folders = (folder, *(some for some in readable if some.endswith("/")))
+    own = (f"{folder}{name}/" for name in ("calls", "files", "source"))
+    folders = (*own, *(some for some in readable if some.endswith("/")))
     return uri in set(readable) or uri.startswith(folders)
 
 

@@ -152,6 +152,8 @@ FOLDER = "s3://b/ws/runs/d/r/"
         (f"{FOLDER}calls/work/_/0/work/out.bam", True),
         ("s3://in/reads.fq", True),
         ("s3://refs/hg38/chr1.fa", True),
+        (f"{FOLDER}files/ab/lines.txt", True),
+        (f"{FOLDER}inputs.json", False),
         (f"{FOLDER}calls/", False),
         (f"{FOLDER}../other/x", False),
         ("s3://refs/hg38/../secret", False),
