@@ -8,7 +8,7 @@ import os
 import pytest
 from botocore.exceptions import NoCredentialsError, NoRegionError, ReadTimeoutError
 
-from airflow_wdl_ecs.aws import aws_errors, in_thread, side_by_side
+from airflow_wdl_ecs.aws import aws_errors, in_thread, patient, side_by_side
 from airflow_wdl_ecs.errors import AwsError, SettingsError
 
 from .fake_aws import refusal
@@ -57,3 +57,37 @@ def test_a_forked_process_has_threads_of_its_own():
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("error", [refusal("SlowDown"), refusal("InternalError"), ReadTimeoutError(endpoint_url="s3")])
+def test_what_may_pass_is_tried_again(monkeypatch, error):
+    slept: list[float] = []
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", slept.append)
+    failures = [error] * 4
+
+    @patient
+    def get(uri: str) -> str:
+        with aws_errors("GetObject", uri):
+            if failures:
+                raise failures.pop()
+        return uri
+
+    assert get("s3://b/k") == "s3://b/k"
+    assert len(slept) == 4
+    assert slept[-1] > slept[0]
+
+
+def test_what_will_not_pass_or_does_not_is_an_error(monkeypatch):
+    monkeypatch.setattr("airflow_wdl_ecs.aws.PATIENCE", 0)
+    asked: list[str] = []
+
+    @patient
+    def get(code: str) -> None:
+        asked.append(code)
+        with aws_errors("GetObject"):
+            raise refusal(code)
+
+    for code in ("AccessDenied", "NoSuchUpload", "SlowDown"):
+        with pytest.raises((AwsError, SettingsError), match=code):
+            get(code)
+    assert asked == ["AccessDenied", "NoSuchUpload", "SlowDown"]

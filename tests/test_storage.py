@@ -128,6 +128,7 @@ def test_reading_what_is_not_there_too_large_or_cut_short(s3, monkeypatch):
     with pytest.raises(EvaluationError, match="5 bytes, and an expression may read 4"):
         store.read(f"{FOLDER}f")
     s3.shorten = 1
+    monkeypatch.setattr("airflow_wdl_ecs.aws.PATIENCE", 0)
     with pytest.raises(AwsError, match="4 of 5 bytes"):
         store.get(f"{FOLDER}f")
 

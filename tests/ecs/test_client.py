@@ -73,6 +73,28 @@ def test_capacity_is_waited_for_no_longer_than_asked():
     assert time.now - 1000 <= 100
 
 
+def test_a_task_that_another_request_of_the_attempt_has_started_is_the_one():
+    conflict = refusal("ConflictException", "The provided client token was used with other parameters.")
+    conflict.response["resourceIds"] = ["arn:7"]
+    fake = FakeEcs(run_task=[conflict])
+    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0) == StartedTask(TaskHandle("arn:7", "c"), earlier=True)
+    with pytest.raises(AwsError, match="ConflictException"):
+        ask(FakeEcs(run_task=[refusal("ConflictException")]), "run_task", ARGUMENTS, capacity_timeout=0)
+
+
+def test_an_agent_that_is_disconnected_is_waited_for():
+    time = Time()
+    fake = FakeEcs(run_task=[{"tasks": [], "failures": [{"arn": "c", "reason": "AGENT"}]}, STARTED])
+    assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=60, time=time).handle.arn == "arn:1"
+
+
+def test_nobody_asks_for_what_is_not_wanted_any_more():
+    fake = FakeEcs(run_task=[no_capacity(), STARTED])
+    with pytest.raises(AwsError, match="capacity"):
+        ask(fake, "run_task", ARGUMENTS, capacity_timeout=600, wanted=lambda: fake.count("run_task") == 0, time=Time())
+    assert fake.count("run_task") == 1
+
+
 def test_other_failures_of_run_task_are_errors_at_once():
     fake = FakeEcs(run_task=[{"tasks": [], "failures": [{"reason": "ATTRIBUTE", "detail": "os"}]}])
     with pytest.raises(AwsError, match="ATTRIBUTE: os"):

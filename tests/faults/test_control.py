@@ -10,6 +10,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from .embedded_airflow import SOON, EmbeddedAirflow, WorkflowRun, until
@@ -209,3 +210,74 @@ def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on(airflow: Embedd
     assert outputs(run) == ["a", "b"]
     assert len(run.tasks()) == 2
     assert (run.times("a"), run.times("b")) == (1, 1)
+
+
+STEPS = {
+    "before RunTask": {"operation": "ecs:RunTask", "kind": "hold", "abandon": True},
+    "after RunTask, before it is recorded": {
+        "operation": "s3:PUT",
+        "key": "attempts.json",
+        "kind": "hold",
+        "abandon": True,
+    },
+    "while the result is read": {
+        "operation": "s3:GET",
+        "key": "result.json",
+        "skip": 1,
+        "kind": "hold",
+        "abandon": True,
+    },
+    "before the success is recorded": {
+        "operation": "s3:PUT",
+        "key": "/calls/work/_/outputs.json",
+        "kind": "hold",
+        "abandon": True,
+    },
+}
+ONE = WDL[: WDL.index("workflow w")] + "workflow w { input { String marks } call work { input: name = 'a', marks } }"
+
+
+@in_full
+@pytest.mark.parametrize("step", STEPS)
+def test_a_triggerer_that_is_killed_at_a_step_is_followed_by_one_that_goes_on(
+    airflow: EmbeddedAirflow, step: str
+) -> None:
+    airflow.aws.set_faults(requests=[STEPS[step]])
+    try:
+        run = airflow.run(ONE)
+        run.release("a")
+        until(airflow.aws.held, what=run.instances)
+        airflow.kill("triggerer")
+    finally:
+        airflow.aws.set_faults()
+    assert run.ended() == "success"
+    assert run.times("a") == 1
+    assert len(run.tasks()) == 1
+    assert not run.running()
+
+
+@in_full
+def test_orphans_of_a_run_that_ended_are_listed_and_stopped(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow)
+    listed = {task["arn"]: task for task in airflow.service.ask("orphans", stop=False)["tasks"]}
+    mine = [listed[arn] for arn in run.running().values()]
+    assert [task["orphaned"] + task["unknown"] for task in mine] == ["", ""]
+    # A triggerer that is down hears of nothing.
+    pid = airflow.pid("triggerer")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for child in psutil.Process(pid).children(recursive=True):
+            child.suspend()
+        run.mark("failed", "work", 0)
+        (zero, one) = run.running()["0"], run.running()["1"]
+        listed = {task["arn"]: task for task in airflow.service.ask("orphans", stop=True)["tasks"]}
+        assert listed[zero]["orphaned"] == "its task instance has ended: failed"
+        assert listed[one]["orphaned"] == ""
+        stopped(run, "0")
+        assert run.running() == {"1": one}
+    finally:
+        for child in psutil.Process(pid).children(recursive=True):
+            child.resume()
+        os.kill(pid, signal.SIGCONT)
+    run.release("b")
+    assert run.ended() == "failed"
