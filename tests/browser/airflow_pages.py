@@ -101,3 +101,8 @@ class TriggerForm:
         self.submit.click()
         self.page.wait_for_url("**/runs/*")
         return self.page.url.partition("?")[0].rsplit("/", 1)[1]
+
+
+def run_state(page: Page) -> Locator:
+    """The state of the DAG run or task instance whose page this is."""
+    return page.get_by_test_id("header-card").get_by_test_id("state-badge")

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .airflow_pages import Airflow
+from .airflow_pages import Airflow, run_state
 
 pytestmark = pytest.mark.browser
 DAG = "motif_counts"
@@ -64,9 +64,7 @@ def test_an_existing_inputs_json_can_be_pasted(airflow):
     )
     expect(form.submit).to_be_enabled()
     run = form.trigger()
-    expect(
-        form.page.get_by_test_id("state-badge").or_(form.page.get_by_text("Success", exact=True)).first
-    ).to_be_visible()
+    expect(run_state(form.page)).to_have_text("Success")
     inputs = outcome(airflow, run, "inputs")
     assert inputs["inputs"]["simulate.seed"] == 3
     assert inputs["inputs"]["motifs"] == ["TATA", "ACGT"]
@@ -76,7 +74,7 @@ def test_the_inputs_task_tells_all_problems_at_once(airflow):
     form = airflow.trigger_form(DAG)
     form.paste({f"{DAG}.sampel": "a", f"{DAG}.motifs": "TATA", f"{DAG}.at_least": "many"})
     run = form.trigger()
-    expect(form.page.get_by_text("Failed", exact=True).first).to_be_visible()
+    expect(run_state(form.page)).to_have_text("Failed")
     airflow.open(f"/dags/{DAG}/runs/{run}/tasks/inputs")
     for problem in (
         re.compile(r"unknown input motif_counts\.sampel; did you mean sample\?"),
