@@ -79,6 +79,14 @@ def instance_of(task_instance: Any) -> dict[str, Any]:
     }
 
 
+def mask_secrets(run: Run) -> None:
+    """Let Airflow mask a run's secrets in whatever this process logs. It blocks, so call it in a thread."""
+    from airflow.sdk.log import mask_secret
+
+    for text in run.secrets:
+        mask_secret(text)
+
+
 @dataclass(frozen=True)
 class HostedCall:
     """A call as one Airflow task instance runs it.
@@ -173,6 +181,7 @@ class HostedCall:
     def _open(self) -> tuple[Run, Sequence[Shard]]:
         settings = resolve_settings(self.settings)
         run = open_run(settings, airflow_clients(settings), self.dag_id, self.run_id, scope=self.scope)
+        mask_secrets(run)
         if self.scatter is None:
             return run, [()]
         return run, map_index_prefixes(run, self.scatter, self.map_index)

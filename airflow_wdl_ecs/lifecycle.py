@@ -22,6 +22,7 @@ from .errors import EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .run import Run
+from .sensitive import DiscreetLog
 from .shard import Audience, HostedCall, ShardRun, Starting, starting
 from .storage import shard_key
 from .story import Log
@@ -68,6 +69,8 @@ async def run_call(
     evaluation = await in_evaluation_thread(lambda: run.evaluation)
     found = [await in_evaluation_thread(evaluation.shards, call, prefix) for prefix in prefixes]
     shards = [shard for some in found for shard in some]
+    run.check_width(f"call {call}", len(shards))
+    log = DiscreetLog(log, run.secrets)
     hosted = HostedCall(run, call, try_number, ecs, uuid.uuid4().hex, audience)
     outcome = CallOutcome()
     inputs = await _settle(

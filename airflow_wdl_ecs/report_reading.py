@@ -28,6 +28,7 @@ from .report import (
     run_state,
     shard_report,
 )
+from .sensitive import without_secrets
 from .storage import Layout, Recent, RunStore, key_safe, shard_key
 
 MOST_SCOPES = 1000
@@ -141,7 +142,7 @@ def read_report(
         digest=plan.digest,
         folder=store.layout.folder,
         state=state,
-        inputs=inputs,
+        inputs=without_secrets(inputs, about.get("sensitive", ())),
         defaults={
             declared.name: declared.default_text
             for declared in plan.inputs

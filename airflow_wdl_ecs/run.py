@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from .aws import Clients, side_by_side
 from .ecs.settings import EcsSettings
-from .errors import AuthorError, InputsError, Problem
+from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .plan import Plan, Shard
+from .sensitive import secret_texts, sensitive_inputs, without_secrets
 from .storage import Layout, RunStore, split_uri
+from .task import StageIn
 
 if TYPE_CHECKING:
     from .wdl.beside import Beside
@@ -47,6 +49,18 @@ class Run:
     dag_id: str
     run_id: str
     scope: str | None = None
+    sensitive: tuple[str, ...] = ()
+    """The names of the inputs that must not be shown."""
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that must not be shown (see ``sensitive``)."""
+        return secret_texts(self.inputs, self.sensitive)
+
+    @property
+    def shown_inputs(self) -> dict[str, Any]:
+        """The inputs, as people may see them."""
+        return without_secrets(self.inputs, self.sensitive)
 
     @property
     def folder(self) -> str:
@@ -66,6 +80,37 @@ class Run:
         from .wdl.beside import Beside
 
         return Beside(self.plan.files, self.store.layout.named(BESIDE))
+
+    def check_staged(self, items: Iterable[StageIn]) -> None:
+        """Refuse what a call may not be given, wherever its URI came from.
+
+        :raises EvaluationError: naming the first URI.
+        """
+        for item in items:
+            if not may_take(self.settings, item.uri):
+                raise EvaluationError(
+                    f"this run may not take {item.uri}",
+                    hint=f"the deployment's input_prefixes are {', '.join(self.settings.input_prefixes)}",
+                )
+
+    def check_width(self, what: str, shards: int) -> None:
+        """Refuse a scatter of more shards than the deployment allows.
+
+        :raises EvaluationError: naming both numbers.
+        """
+        most = self.settings.max_shards
+        if shards > most:
+            raise EvaluationError(f"{what} has {shards} shards; max_shards allows {most}")
+
+    def check_widths(self) -> None:
+        """As `check_width`, for the outermost scatters whose shards are known before any call has run."""
+        for section in self.plan.sections:
+            if section.kind == "scatter" and not section.upstream and len(self.plan.scatters(section.id)) == 1:
+                try:
+                    count = self.evaluation.shard_count(section.id, ()) or 0
+                except EvaluationError:
+                    continue  # the scatter itself will say so
+                self.check_width(section.id, count)
 
     def call_outputs(self, call: str, shard: Shard) -> dict[str, Any] | None:
         """The outputs of a shard of a call, or None if it has not succeeded."""
@@ -102,14 +147,18 @@ def begin_run(
     bound = bind_inputs(plan, inputs)
     layout = Layout(settings.workspace, dag_id, run_id, scope)
     s3 = clients("s3")
-    readable = _check_files(RunStore(s3, layout), file_values(plan, bound))
+    sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
+    given = list(file_values(plan, bound))
+    _check_allowed(settings, given)
+    readable = _check_files(RunStore(s3, layout), given)
     encoded = json.dumps(bound, sort_keys=True).encode()
     about = {
         "format": FORMAT,
         "workflow": plan.name,
         "plan": plan.digest,
         "inputs": hashlib.sha256(encoded).hexdigest(),
-        "readable": sorted(set(readable).union(_literals(plan))),
+        "readable": sorted(set(readable).union(uri for uri in _literals(plan) if may_take(settings, uri))),
+        "sensitive": list(sensitive),
         "dag_id": dag_id,
         "run_id": run_id,
         "scope": scope,
@@ -119,9 +168,11 @@ def begin_run(
     store.put(layout.named("inputs.json"), encoded, "application/json")
     carried = [(path, data) for path, data in plan.files.items() if data is not None]
     side_by_side(lambda file: store.put(layout.named(BESIDE + file[0]), base64.b64decode(file[1])), carried)
+    run = _run(settings, clients, plan, bound, store, sensitive=sensitive)
+    run.check_widths()
     # run.json comes last: a run that has it is complete.
     store.put_json(layout.named("run.json"), about)
-    return _run(settings, clients, plan, bound, store)
+    return run
 
 
 def open_run(settings: EcsSettings, clients: Clients, dag_id: str, run_id: str, *, scope: str | None = None) -> Run:
@@ -140,7 +191,10 @@ def open_run(settings: EcsSettings, clients: Clients, dag_id: str, run_id: str, 
             f"there is {what} in {layout.folder}", hint="clear the DAG run's inputs task, so that it runs again"
         )
     store = RunStore(s3, layout, _readable(about, settings))
-    return _run(settings, clients, store.plan(about["plan"]), store.inputs(about["inputs"]), store)
+    inputs = store.inputs(about["inputs"])
+    return _run(
+        settings, clients, store.plan(about["plan"]), inputs, store, sensitive=tuple(about.get("sensitive", ()))
+    )
 
 
 def finish_run(run: Run) -> dict[str, Any]:
@@ -153,12 +207,50 @@ def finish_run(run: Run) -> dict[str, Any]:
     return outputs
 
 
-def _run(settings: EcsSettings, clients: Clients, plan: Plan, inputs: Mapping[str, Any], store: RunStore) -> Run:
+def _run(
+    settings: EcsSettings,
+    clients: Clients,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    store: RunStore,
+    *,
+    sensitive: tuple[str, ...],
+) -> Run:
     layout = store.layout
     region = clients("ecs").meta.region_name
     return Run(
-        settings.with_defaults_for(region), clients, plan, inputs, store, layout.dag_id, layout.run_id, layout.scope
+        settings.with_defaults_for(region),
+        clients,
+        plan,
+        inputs,
+        store,
+        layout.dag_id,
+        layout.run_id,
+        layout.scope,
+        sensitive,
     )
+
+
+def may_take(settings: EcsSettings, uri: str) -> bool:
+    """Whether the deployment lets runs take a file: from the workspace, or from one of ``input_prefixes``.
+
+    :param uri: of a file, or of a directory with or without its slash.
+    """
+    if not settings.input_prefixes:
+        return True
+    at = f"{uri.rstrip('/')}/"
+    return ".." not in at.split("/") and any(
+        at.startswith(f"{prefix.rstrip('/')}/") for prefix in (settings.workspace, *settings.input_prefixes)
+    )
+
+
+def _check_allowed(settings: EcsSettings, files: Iterable[str]) -> None:
+    refused = [uri for uri in dict.fromkeys(files) if uri.startswith("s3://") and not may_take(settings, uri)]
+    if refused:
+        raise InputsError(
+            [Problem(f"runs may not take files from there: {uri}") for uri in refused],
+            hint=f"the deployment's input_prefixes are {', '.join(settings.input_prefixes)}",
+        )
 
 
 def _check_files(store: RunStore, files: Iterable[str]) -> list[str]:

@@ -36,6 +36,7 @@ def divide_scatter(run: Run, section: str, *, longest: int) -> list[str]:
     :raises EvaluationError: if the collection cannot be evaluated.
     """
     count = run.evaluation.shard_count(section, ()) or 0
+    run.check_width(section, count)
     size = chunk_size(count, longest)
     run.store.write_division(section, {"shards": count, "chunk": size})
     if size == 1:

@@ -26,6 +26,7 @@ from .lifecycle import CallOutcome
 from .links import CommandLogLink, EcsTaskLink, S3FolderLink, WdlRunLink, run_page
 from .plan import Shard
 from .run import Run
+from .sensitive import redact
 from .storage import shard_key
 from .task import TaskRequest
 
@@ -191,7 +192,7 @@ class ShownCall:
         given = {"cpu": attempt.cpu, "memory": attempt.memory_given, "disk": attempt.disk, "gpu": attempt.gpu}
         return {
             "image": presentable(request.image, self._longest),
-            "command": presentable(request.command, self._longest),
+            "command": presentable(redact(request.command, self._run.secrets), self._longest),
             "asked": asked,
             "given": {name: amount for name, amount in given.items() if amount},
         }

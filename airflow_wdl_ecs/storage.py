@@ -193,6 +193,8 @@ class RunStore:
 
     def _allow(self, uri: str) -> None:
         folder = uri if uri.endswith("/") else f"{uri}/"
+        if {".", ".."} & set(uri.split("/")):  # no way to somewhere else in S3, but in what copies from it
+            raise EvaluationError(f"{uri!r} has a . or .. in its path")
         if uri in self._readable_files or any(
             uri.startswith(prefix) or folder == prefix for prefix in self._readable_folders
         ):

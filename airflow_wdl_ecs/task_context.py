@@ -47,7 +47,7 @@ def begin_run_of(
     plan: Plan, inputs: Mapping[str, Any], context: Context, settings: Mapping[str, Any], scope: str | None = None
 ) -> Run:
     """Begin the run of a plan, in the folder of the task instance's DAG run; see ``run.begin_run``."""
-    from .host import airflow_clients, resolve_settings
+    from .host import airflow_clients, mask_secrets, resolve_settings
     from .ledger import supersede_run
     from .run import begin_run
     from .storage import Layout, RunStore
@@ -58,7 +58,7 @@ def begin_run_of(
     if instance.try_number == 1 and resolved.workspace:
         # A DAG run that was deleted may come again with the same id.
         supersede_run(RunStore(clients("s3"), Layout(resolved.workspace, instance.dag_id, instance.run_id, scope)))
-    return begin_run(
+    run = begin_run(
         resolved,
         clients,
         plan,
@@ -67,12 +67,16 @@ def begin_run_of(
         run_id=instance.run_id,
         scope=scope,
     )
+    mask_secrets(run)
+    return run
 
 
 def open_run_of(context: Context, settings: Mapping[str, Any], scope: str | None = None) -> Run:
     """Find the run that the ``inputs`` task has begun; see ``run.open_run``."""
-    from .host import airflow_clients, resolve_settings
+    from .host import airflow_clients, mask_secrets, resolve_settings
     from .run import open_run
 
     resolved = resolve_settings(settings)
-    return open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id, scope=scope)
+    run = open_run(resolved, airflow_clients(resolved), context["ti"].dag_id, context["ti"].run_id, scope=scope)
+    mask_secrets(run)
+    return run

@@ -68,11 +68,11 @@ class WdlInputsOperator(TemplatedInputs):
 
         with airflow_errors():
             run = begin_run_of(self.plan, self._all_inputs(context), context, self.settings, self.scope)
-            for name, value in run.inputs.items():
-                self.log.info("input %s = %s", name, value)
+            for name, value in run.shown_inputs.items():
+                self.log.info("input %s = %s", name, json.dumps(value, ensure_ascii=False))
             self.log.info("the run's folder is %s", run.folder)
             self.shown_links = run_links(run, self.log)
-            return {"folder": run.folder, "inputs": dict(run.inputs)}
+            return {"folder": run.folder, "inputs": run.shown_inputs}
 
     def _all_inputs(self, context: Context) -> dict[str, Any]:
         """What the DAG run gives, and for the rest what the DAG's author gives."""

@@ -25,7 +25,9 @@ def run_of(count):
     evaluation = SimpleNamespace(
         shard_count=lambda section, outer: count, shard_label=lambda section, shard: f"item {shard[0]}"
     )
-    return SimpleNamespace(evaluation=evaluation, store=Store(), folder="s3://b/r/")
+    return SimpleNamespace(
+        evaluation=evaluation, store=Store(), folder="s3://b/r/", check_width=lambda what, shards: None
+    )
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,27 @@ class EcsSettings:
         "S3 prefixes that expressions (read_lines, size ...) may read besides the run's own folder and its inputs.",
         example="s3://references/, s3://panels/v2/",
     )
+    input_prefixes: tuple[str, ...] = _setting(
+        (),
+        "list",
+        "S3 prefixes from which runs may take files, besides the workspace; empty for all that the roles may read. "
+        "It holds for inputs that a person gives, for URIs in the WDL and for those that expressions compose.",
+        example="s3://incoming/, s3://references/hg38/",
+    )
+    sensitive_inputs: tuple[str, ...] = _setting(
+        ("*password*", "*secret*", "*token*", "*api_key*"),
+        "list",
+        "Patterns of the names of String inputs that logs, XComs and pages show as ***; "
+        "`parameter_meta { x: { sensitive: true } }` says it of any input. "
+        "The value itself is in the run's folder in S3, in the command, and in the DAG run's conf.",
+        example="*password*, *token*, license_key",
+    )
+    max_shards: int = _setting(
+        100_000,
+        "integer",
+        "Shards of one call in a run; a wider scatter fails before any of them starts.",
+        example="5000",
+    )
     max_tasks: int = _setting(
         1000, "integer", "ECS tasks in flight on the cluster, per Airflow process; 0 for no limit.", example="200"
     )
@@ -373,7 +394,7 @@ def _problems(s: EcsSettings) -> Iterator[str]:
         if f.metadata["choices"] and getattr(s, f.name) not in f.metadata["choices"]:
             wanted = " or ".join(f.metadata["choices"])
             yield f"{f.name} must be {wanted}, not {getattr(s, f.name)!r}; set {how_to_set(f.name)}"
-    positive = ("cpu", "memory", "poll_fastest", "poll_slowest", "live_logs_interval", "stop_timeout")
+    positive = ("max_shards", "cpu", "memory", "poll_fastest", "poll_slowest", "live_logs_interval", "stop_timeout")
     for name in (*positive, "out_of_memory_factor"):
         if getattr(s, name) <= 0:
             yield f"{name} must be more than 0, not {getattr(s, name)}; set {how_to_set(name)}"
@@ -386,9 +407,10 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
         yield f"workspace is not an s3:// URI: {s.workspace!r}; set {how_to_set('workspace')}"
     if not s.container_root.startswith("/") or s.container_root.rstrip("/") == "":
         yield f"container_root must be an absolute folder, not {s.container_root!r}; set {how_to_set('container_root')}"
-    for prefix in s.readable_prefixes:
-        if not prefix.startswith("s3://") or prefix == "s3://":
-            yield f"readable_prefixes: {prefix!r} is not an s3:// prefix; set {how_to_set('readable_prefixes')}"
+    for name in ("readable_prefixes", "input_prefixes"):
+        for prefix in getattr(s, name):
+            if not prefix.startswith("s3://") or prefix == "s3://":
+                yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
 
 
 def _contradictions(s: EcsSettings) -> Iterator[str]:

@@ -150,6 +150,7 @@ class OutputLocations:
         self.inputs = inputs
         self.result = result
         self.prefix = prefix.rstrip("/") + "/"
+        _check_result(result)
         self._kept = {file.path for file in result.files}
         self._directories = {posixpath.normpath(path) for path in result.directories} | {"."}
         for path in self._kept:
@@ -218,7 +219,23 @@ class OutputLocations:
             # The pattern came out of a file, so bash was not asked; everything is kept, and the names decide.
             expression = _pattern(posixpath.normpath(pattern))
             matched = tuple(sorted(path for path in self._kept if expression.fullmatch(path)))
+        elif not self._kept.issuperset(matched):
+            raise EvaluationError(f"the result of the command lists what it did not keep for {pattern!r}")
         return [posixpath.join(self.inputs.work, path) for path in matched]
+
+
+def _check_result(result: TaskResult) -> None:
+    """Refuse a result that stage-out cannot have written: a command could have written it.
+
+    :raises EvaluationError: naming a path that is not one below the work directory, or a file of no size.
+    """
+    for path in (*(file.path for file in result.files), *result.directories):
+        normal = posixpath.normpath(path)
+        inside = path == "" or (normal == path.removesuffix("/") and not normal.startswith(("/", "../")) and normal != "..")
+        if not inside or "\0" in path:
+            raise EvaluationError(f"the result of the command names {path!r}, which is not in its work directory")
+    if any(file.size < 0 for file in result.files):
+        raise EvaluationError("the result of the command names a file of less than nothing")
 
 
 def _pattern(pattern: str) -> re.Pattern[str]:

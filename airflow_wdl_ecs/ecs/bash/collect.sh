@@ -149,9 +149,11 @@ sift() {
 link_tree() {
   local file parent index from sources=()
   local -A members=()
+  # The command could write here, and a link that it left would be followed to what only this container has.
+  rm -rf -- "$upload" || return
   mkdir -p -- "$upload/work" || return
   for file in stdout stderr; do
-    if [[ -e $folder/$file ]]; then ln -s -- "$folder/$file" "$upload/$file" || return; fi
+    if [[ -f $folder/$file && ! -L $folder/$file ]]; then ln -s -- "$folder/$file" "$upload/$file" || return; fi
   done
   for index in "${!files[@]}"; do
     file=/${files[index]}
@@ -169,7 +171,7 @@ link_tree() {
 
 size_of() {
   REPLY=0
-  if [[ -e $1 ]]; then REPLY=$(stat -L -c %s -- "$1"); fi
+  if [[ -f $1 && ! -L $1 ]]; then REPLY=$(stat -L -c %s -- "$1"); fi
 }
 
 # The size of each of `files`, and of all together.
@@ -229,5 +231,6 @@ write_result() {
   times_json
   out+="\"times\":$REPLY,"
   json_array "${problems[@]}"
+  rm -rf -- "$folder/result.json"
   printf '%s' "$out\"problems\":$REPLY}" >"$folder/result.json"
 }

@@ -1,0 +1,79 @@
+"""An attempt that is ready to be staged and started: its evaluation, what it asks ECS for, and what it is given.
+
+It reads the run's plan and evaluates the task; it starts nothing, and does not know how earlier attempts ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .ecs.resources import Policy, TaskSize, policy_of, resources_of, size_of
+from .errors import EvaluationError
+from .run import Run
+from .task import CallIdentity, TaskRequest
+
+if TYPE_CHECKING:
+    from .wdl.task_evaluation import TaskEvaluation
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An attempt that is ready to be staged and started."""
+
+    request: TaskRequest
+    evaluation: TaskEvaluation
+    size: TaskSize
+    policy: Policy
+
+
+def prepare(run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: int, memory: int) -> Prepared:
+    """Evaluate an attempt: blocks and computes.
+
+    :param inputs: the call's bound inputs. :param attempt: from 0, over all tries.
+    :param memory: MiB to ask for in place of the task's own; 0 for its own.
+    :raises EvaluationError: if an expression fails, or nothing that ECS has is enough.
+    """
+    from .wdl.task_evaluation import TaskEvaluation
+
+    folder = f"{run.settings.container_root.rstrip('/')}/{_folder_name(run, who)}-{attempt}"
+    evaluation = TaskEvaluation(
+        run.plan.tasks[run.plan.call_by_id[who.call].task],
+        inputs,
+        folder=folder,
+        files=run.store,
+        attempt=attempt,
+        runtime_overrides=run.evaluation.runtime_overrides(who.call),
+        identity=who,
+        beside=run.beside,
+    )
+    image = next(iter(evaluation.images), run.settings.image)
+    if not image:
+        raise EvaluationError(
+            "the task names no container image",
+            hint="name one in its runtime section, or set the setting `image` for tasks that name none",
+        )
+    run.check_staged(evaluation.stage_in)
+    asked = resources_of(evaluation.runtime)
+    request = TaskRequest(
+        identity=who,
+        attempt=attempt,
+        image=image,
+        command=evaluation.command(),
+        folder=folder,
+        prefix=run.store.layout.attempt(who.call, who.shard, attempt),
+        inputs=evaluation.stage_in,
+        outputs=evaluation.output_request(),
+        environment=evaluation.environment,
+        resources=replace(asked, memory=memory) if memory else asked,
+    )
+    return Prepared(request, evaluation, size_of(request.resources, run.settings), policy_of(evaluation.runtime))
+
+
+def _folder_name(run: Run, who: CallIdentity) -> str:
+    """A short name for the shard, in which no value can make a path too long or strange."""
+    parts = (run.dag_id, run.run_id, run.scope, who.call, who.shard)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
