@@ -89,6 +89,10 @@ def _hints(declared: Input, meta: ParameterMeta) -> list[str]:
         found.append(f"such as {_as_text(example(schema))}")
     elif kind != "string" and meta.suggestions:
         found.append(f"such as {', '.join(map(_as_text, meta.suggestions))}")
+    if meta.minimum is not None:
+        found.append(f"at least {meta.minimum}")
+    if meta.maximum is not None:
+        found.append(f"at most {meta.maximum}")
     if _has_path(schema):
         found.append("in S3")
     return found

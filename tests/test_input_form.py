@@ -201,6 +201,7 @@ def test_the_author_names_sections():
         ("Sample x", "", '(WDL type Sample, such as {"name": "String", "reads": ["File"]}, in S3)'),
         ("Array[Array[Int]] x", "", "(WDL type Array[Array[Int]], such as [[42]])"),
         ("String x", '{example: "sample_1"}', "(WDL type String, for example sample_1)"),
+        ("Int x", "{range: [0, 9]}", "(WDL type Int, at least 0, at most 9)"),
         ("Int x", "{suggestions: [5, 7]}", "(WDL type Int, such as 5, 7)"),
         ("File x", '{patterns: ["*.bam", "*.cram"]}', "(WDL type File, usually *.bam or *.cram, in S3)"),
     ],

@@ -80,7 +80,7 @@ workflow motif_counts {
             group: "Counting"
         }
         at_least: {
-            description: "Report a motif that is there so many times.",
+            description: "Leave motifs out that are found less often than this.",
             range: [0, 1000],
             group: "Counting"
         }

@@ -28,6 +28,8 @@ def test_what_is_required_stands_open_and_must_not_be_empty(airflow, screenshot)
 
 def test_optional_inputs_have_their_defaults_and_no_asterisk(airflow, screenshot):
     form = airflow.trigger_form(DAG)
+    form.fill("sample", "tumor-1")
+    form.fill("motifs", "TATA")
     form.section("Counting")
     expect(form.field("strand")).to_contain_text("both strands")
     expect(form.page.locator("input[name='element_at_least']")).to_have_value("1")
