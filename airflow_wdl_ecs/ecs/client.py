@@ -202,14 +202,14 @@ class EcsClient:
         bucket = self._buckets[name]
         pause, broken_since = 0.5, None
         while True:
-            await bucket.take()
+            taken = await bucket.take()
             self.counts[name] += 1
             try:
                 response: dict[str, Any] = await in_thread(getattr(self._client, name), **arguments)
             except (ClientError, BotoCoreError) as error:
                 code = error_code(error)
                 if code in THROTTLED:
-                    bucket.throttled()
+                    bucket.throttled(taken)
                 elif code in TRANSIENT or isinstance(error, HTTPClientError | ConnectionError):
                     broken_since = broken_since or self._clock()
                     if self._clock() - broken_since > PATIENCE:

@@ -19,6 +19,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 _SLOWEST = 1 / 32
 _RECOVERY = 1.02
+_NOTHING = 1e-6
 
 
 class TokenBucket:
@@ -34,24 +35,38 @@ class TokenBucket:
         self._clock = clock
         self._sleep = sleep
         self._at = clock()
+        self._slowed = self._at
+        self._turn = asyncio.Lock()
 
     @property
     def rate(self) -> float:
         """Calls a second at present."""
         return self._rate
 
-    async def take(self) -> None:
-        """Wait for the right to make one call."""
-        self._refill()
-        self._tokens -= 1
-        if self._tokens < 0:
-            await self._sleep(-self._tokens / self._rate)
+    async def take(self) -> float:
+        """Wait for the right to make one call; gives when that was, for `throttled`."""
+        # One after the other, so that whoever waits does so at the rate that there is when it is their turn.
+        async with self._turn:
+            self._refill()
+            while self._tokens < 1 - _NOTHING:
+                await self._sleep((1 - self._tokens) / self._rate)
+                self._refill()
+            self._tokens -= 1
+            return self._at
 
-    def throttled(self) -> None:
-        """AWS has refused a call because there were too many."""
+    def throttled(self, taken: float) -> None:
+        """AWS has refused a call because there were too many.
+
+        Many calls are refused together for one reason: those that had been let through before the last slowing down
+        say nothing about the rate since.
+
+        :param taken: when the call was let through.
+        """
         self._refill()
-        self._rate = max(self._rate / 2, self._full_rate * _SLOWEST)
         self._tokens = min(self._tokens, 0.0)
+        if taken >= self._slowed:
+            self._rate = max(self._rate / 2, self._full_rate * _SLOWEST)
+            self._slowed = self._at + _NOTHING
 
     def succeeded(self) -> None:
         """AWS has taken a call."""

@@ -64,12 +64,12 @@ class LogsClient:
 
         :raises ClientError: or BotoCoreError for everything else.
         """
-        await self._bucket.take()
+        taken = await self._bucket.take()
         try:
             answer: Mapping[str, Any] = await in_thread(self._client.get_log_events, **arguments)
         except ClientError as error:
             if error_code(error) in THROTTLED:
-                self._bucket.throttled()
+                self._bucket.throttled(taken)
             elif error_code(error) != _NOT_YET:
                 raise
             return {}

@@ -27,29 +27,37 @@ def test_a_burst_and_then_the_rate():
 
 def test_those_who_come_together_are_let_through_one_after_the_other():
     time = Time()
-    waits = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
 
     async def take() -> None:
-        bucket = TokenBucket(10, 1, clock=time.clock, sleep=sleep)
+        bucket = TokenBucket(10, 1, clock=time.clock, sleep=time.sleep)
         await asyncio.gather(*(bucket.take() for _ in range(4)))
 
     asyncio.run(take())
-    assert waits == pytest.approx([0.1, 0.2, 0.3])
+    assert time.slept == pytest.approx([0.1, 0.1, 0.1])
 
 
 def test_throttling_slows_down_and_success_brings_the_rate_back():
-    bucket = TokenBucket(40, 100, clock=Time().clock)
-    bucket.throttled()
+    time = Time()
+    bucket = TokenBucket(40, 100, clock=time.clock)
+    bucket.throttled(time.now)
     assert bucket.rate == 20
     for _ in range(20):
-        bucket.throttled()
+        time.now += 1
+        bucket.throttled(time.now)
     assert bucket.rate == pytest.approx(40 / 32)
     for _ in range(1000):
         bucket.succeeded()
     assert bucket.rate == 40
+
+
+def test_calls_that_were_refused_together_slow_down_once():
+    time = Time()
+    bucket = TokenBucket(40, 100, clock=time.clock)
+    taken = time.now
+    time.now += 1
+    for _ in range(50):
+        bucket.throttled(taken)
+    assert bucket.rate == 20
 
 
 def test_after_throttling_the_burst_is_gone():
@@ -57,7 +65,7 @@ def test_after_throttling_the_burst_is_gone():
 
     async def wait() -> None:
         bucket = TokenBucket(10, 100, clock=time.clock, sleep=time.sleep)
-        bucket.throttled()
+        bucket.throttled(time.now)
         await bucket.take()
 
     asyncio.run(wait())
