@@ -13,7 +13,7 @@ import boto3
 import pytest
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import TaskStatesResult
-from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 
 from airflow_wdl_ecs.host import airflow_clients, resolve_settings
 from airflow_wdl_ecs.links import PAGE, EcsTaskLink
@@ -52,7 +52,10 @@ def begun(airflow_on_embedded_aws, request):
         instance = {"dag_id": "d", "run_id": request.node.name, "try_number": try_number, "map_index": -1}
         trigger = WdlEcsTaskTrigger("work", instance=None if STARTS_FROM_TRIGGER else instance)
         # The triggerer sets the task instance of every trigger that a task waits for.
-        trigger._task_instance = SimpleNamespace(task_id="work", **instance)
+        attribute = (
+            "_task_instance" if isinstance(vars(BaseTrigger).get("task_instance"), property) else "task_instance"
+        )
+        setattr(trigger, attribute, SimpleNamespace(task_id="work", **instance))
         return trigger
 
     return begin
