@@ -171,11 +171,12 @@ class HostedCall:
     async def was_cleared(self, limit: float) -> bool:
         """Whether a later try goes on with this task instance, or does within ``limit`` seconds."""
         run, prefixes = await asyncio.to_thread(self._open)
-        until = time.monotonic() + limit
+        until, pause = time.monotonic() + limit, 0.5
         while time.monotonic() < until:
             if await went_on(run, self.call, prefixes, self.try_number):
                 return True
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(pause)
+            pause *= 1.5
         return False
 
     def _open(self) -> tuple[Run, Sequence[Shard]]:
