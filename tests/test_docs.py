@@ -144,6 +144,7 @@ def test_the_limits_are_those_of_the_code():
     of_code = [
         f"{MAX_READ >> 20} MiB",
         f"{limits.MOST_ITEMS:,}",
+        f"{EcsSettings().max_shards:,}",
         f"{WIDEST}",
         f"{LARGEST_COMMAND >> 20} MiB",
         f"{LARGEST >> 20} MiB; {LARGEST_TOGETHER >> 20} MiB",
