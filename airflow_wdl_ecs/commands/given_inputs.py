@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from ..errors import InputsError, Problem
 from ..plan import Plan
 from ..wdl.inputs import bind_inputs, map_files, parse_assignments, resolve_name
+from ..wdl.web import open_url
 
 
 def given_inputs(
@@ -65,11 +65,12 @@ def fetched(plan: Plan, inputs: Mapping[str, Any], folder: Path) -> dict[str, An
     def fetch(path: str) -> str:
         if path in there or not path.startswith(WEB):
             return there.get(path, path)
-        name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(path).path)).name or "index"
+        name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(path).path)).name
+        name = "index" if name in ("", "..") or "\0" in name else name
         target = folder / str(len(there)) / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with urllib.request.urlopen(path, timeout=_FETCH_SECONDS) as answer, target.open("wb") as file:  # noqa: S310
+            with open_url(path, timeout=_FETCH_SECONDS) as answer, target.open("wb") as file:
                 shutil.copyfileobj(answer, file)
         except OSError as error:
             problems.append(Problem(f"cannot fetch {path}: {getattr(error, 'reason', None) or error}"))

@@ -27,6 +27,8 @@ _LONGEST_NAME = 200
 _LONGEST_REASON = 500
 DEEPEST_OVERRIDE = 10
 """Lists and objects within one another in the value of a runtime override."""
+MOST_PARTS_OF_OVERRIDE = 10_000
+"""Values in the value of a runtime override, at every depth."""
 
 
 def resolve_name(plan: Plan, name: str) -> str | None:
@@ -123,9 +125,12 @@ def _check_override(value: Any) -> None:
 
     :raises ValueMismatch: for what JSON cannot say, text that is none, and lists within many others.
     """
-    pending = [(value, 0)]
+    pending, parts = [(value, 0)], 0
     while pending:
         at, depth = pending.pop()
+        parts += 1
+        if parts > MOST_PARTS_OF_OVERRIDE:
+            raise ValueMismatch(f"a value of more than {MOST_PARTS_OF_OVERRIDE} parts")
         if depth > DEEPEST_OVERRIDE:
             raise ValueMismatch(f"more than {DEEPEST_OVERRIDE} lists or objects within one another")
         if isinstance(at, str):

@@ -231,8 +231,8 @@ def _check_result(result: TaskResult) -> None:
     """
     for path in (*(file.path for file in result.files), *result.directories):
         normal = posixpath.normpath(path)
-        inside = path == "" or (normal == path.removesuffix("/") and not normal.startswith(("/", "../")) and normal != "..")
-        if not inside or "\0" in path:
+        inside = normal == path.removesuffix("/") and normal != ".." and not normal.startswith(("/", "../"))
+        if (path and not inside) or "\0" in path:
             raise EvaluationError(f"the result of the command names {path!r}, which is not in its work directory")
     if any(file.size < 0 for file in result.files):
         raise EvaluationError("the result of the command names a file of less than nothing")

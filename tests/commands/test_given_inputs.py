@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def test_what_is_on_the_web_is_fetched_once(plan: Plan, tmp_path: Path, monkeypa
             raise urllib.error.URLError("nobody there")
         return io.BytesIO(b"text")
 
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr("airflow_wdl_ecs.commands.given_inputs.open_url", answer)
     url = "https://h/path/a%20b.txt?version=1"
     inputs = given_inputs(plan, ["files=" + url, "files=" + url, "files=s3://b/c"])
     assert inputs["files"] == [url, url, "s3://b/c"]

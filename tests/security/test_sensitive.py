@@ -1,0 +1,119 @@
+"""Inputs that are secrets: which they are, and that nothing that is shown of a run has them."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.run import begin_run, open_run
+from airflow_wdl_ecs.sensitive import MASK, DiscreetLog, redact, secret_texts, sensitive_inputs, without_secrets
+from airflow_wdl_ecs.wdl.inputs import bind_inputs
+from airflow_wdl_ecs.wdl.lower import compile_wdl
+
+from ..direct import DirectRunner
+from ..fake_aws import FakeS3
+
+PATTERNS = EcsSettings().sensitive_inputs
+SECRET = "x7Kq-very-secret"  # the value that must be nowhere
+SOURCE = """
+version 1.1
+workflow w {
+  input {
+    String key
+    String db_password
+    Int token_count = 3
+    String? api_token
+    String plain_token = "p"
+    Array[String] names = []
+  }
+  call t { input: key = key, password = db_password }
+  output { String said = t.said }
+}
+task t {
+  input { String key  String password  String? auth_token }
+  command <<<
+    echo "key is ~{key}" >&2
+    printf %s '~{password}' | wc -c
+  >>>
+  output { String said = read_string(stdout()) }
+  runtime { docker: "debian:12-slim" }
+  parameter_meta { key: { sensitive: true } }
+}
+"""
+PLAN = compile_wdl(
+    SOURCE.replace(
+        "  output { String said = t.said }",
+        "  output { String said = t.said }\n"
+        "  parameter_meta { key: { sensitive: true }  plain_token: { sensitive: false } }",
+    )
+)
+
+
+def test_the_author_and_the_deployment_say_which_inputs_are_secrets():
+    assert sensitive_inputs(PLAN, PATTERNS) == ("key", "db_password", "api_token", "t.auth_token")
+    assert sensitive_inputs(PLAN, ()) == ("key",)
+    assert sensitive_inputs(PLAN, ["KEY", "names"]) == ("key",)
+
+
+def test_what_is_shown_has_a_mask_in_their_place():
+    shown = without_secrets({"key": SECRET, "api_token": None, "names": ["a"]}, ("key", "api_token"))
+    assert shown == {"key": MASK, "api_token": None, "names": ["a"]}
+
+
+def test_secrets_are_looked_for_in_every_text_the_longest_first():
+    secrets = secret_texts(
+        {"a": ["abcd", "abcdef"], "b": {"x": {"y": "wxyz"}}, "c": "ab", "d": True, "e": 12345}, "abcde"
+    )
+    assert secrets == ("abcdef", "12345", "abcd", "wxyz")
+    assert redact({"k abcdef": ["wxyz!", 7, None]}, secrets) == {f"k {MASK}": [f"{MASK}!", 7, None]}
+    assert redact("abcdef", ()) == "abcdef"
+
+
+def test_a_log_is_not_told_them(caplog):
+    caplog.set_level(logging.INFO)
+    log = DiscreetLog(logging.getLogger("t"), (SECRET,))
+    log.info("input %s = %s in %d of %.1f s", "key", {"a": SECRET}, 3, 2.5)
+    log.warning("%s", ValueError(f"no {SECRET}"))
+    assert [record.getMessage() for record in caplog.records] == ["input key = {'a': '***'} in 3 of 2.5 s", "no ***"]
+
+
+def test_a_run_knows_its_secrets_in_every_process():
+    s3 = FakeS3()
+
+    class ecs:  # noqa: N801
+        class meta:  # noqa: N801
+            region_name = "eu-west-1"
+
+    settings = EcsSettings(cluster="c", workspace="s3://b", log_group="/g", launch_type="EC2")
+    inputs = {"key": SECRET, "db_password": "hunter22"}
+    begin_run(settings, lambda name: s3 if name == "s3" else ecs, PLAN, inputs, dag_id="d", run_id="r")
+    # Another process, of a deployment that has changed its patterns meanwhile.
+    other = EcsSettings(cluster="c", workspace="s3://b", log_group="/g", launch_type="EC2", sensitive_inputs=())
+    run = open_run(other, lambda name: s3 if name == "s3" else ecs, "d", "r")
+    assert run.secrets == (SECRET, "hunter22")
+    assert run.shown_inputs == {"key": MASK, "db_password": MASK}
+    assert run.inputs["key"] == SECRET
+
+
+@pytest.mark.local
+async def test_a_call_tells_neither_its_secrets_nor_anybodys_credentials(embedded_aws, caplog):
+    caplog.set_level(logging.INFO)
+    runner = DirectRunner(embedded_aws)
+    inputs = bind_inputs(PLAN, {"key": SECRET, "db_password": "hunter22"})
+    outputs = await runner.run(PLAN, inputs, "secrets")
+    assert outputs == {"said": "8"}
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith(("tests", "airflow_wdl_ecs"))]
+    assert 'input key = "***"' in ours
+    assert any("key is ***" in line for line in ours)
+    assert not [line for line in ours if SECRET in line or "hunter22" in line]
+    assert not [line for line in ours if embedded_aws.secret_key in line or embedded_aws.access_key in line]
+    credentials = (embedded_aws.secret_key, embedded_aws.access_key)
+    s3, bucket = runner.client("s3"), embedded_aws.bucket
+    keys = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="wdl/runs/direct/secrets/")["Contents"]]
+    assert any(key.endswith("result.json") for key in keys)
+    for key in keys:
+        data = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        for credential in credentials:
+            assert credential.encode() not in data, key
