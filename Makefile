@@ -17,6 +17,7 @@ help:
 	@echo "make browser  the tests of Airflow's interface in a browser; ARGS=--screenshots renews docs/images"
 	@echo "make spec     the examples of the WDL specification, where its text is at hand"
 	@echo "make faults   users' control and faults in full: hosts are killed, AWS fails; takes many minutes"
+	@echo "make fuzz     WDL and inputs with mistakes in them, for minutes; SECONDS=... SEED=..."
 	@echo "make check    lint, formats, types, the directions between modules"
 	@echo "make docs     the pages of docs/ as HTML, in docs/_build/html; warnings are errors"
 	@echo "make format   format the code"
@@ -64,3 +65,7 @@ spec: install  # the examples of the WDL specification, through Airflow; writes 
 .PHONY: browser
 browser: install  # needs Debian's chromium
 	@$(BIN)/pytest tests/browser -m browser $(ARGS)
+
+.PHONY: fuzz
+fuzz: install  # the seed is printed; a case is found again with SEED and --start
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) $(ARGS)
