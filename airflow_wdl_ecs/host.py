@@ -67,10 +67,19 @@ def _client(aws_conn_id: str | None, region: str | None, service: str) -> Any:
     return hook.get_client_type()
 
 
-def instance_of(task_instance: Any) -> dict[str, Any]:
-    """Which task instance it is, as `HostedCall` and the trigger take it: plain JSON."""
+def instance_of(task_instance: Any, retries: int | None = None) -> dict[str, Any]:
+    """Which task instance it is, as `HostedCall` and the trigger take it: plain JSON.
+
+    :param retries: of its task, on a worker; a triggerer does not know how many tries a task instance may take.
+    """
     index = task_instance.map_index
+    more: dict[str, Any] = {}
+    most = getattr(task_instance, "max_tries", None)
+    if retries is not None and most is not None and task_instance.try_number > 1:
+        # A clear lets there be as many retries after the tries that there were.
+        more["retried"] = most - retries != task_instance.try_number - 1
     return {
+        **more,
         "dag_id": task_instance.dag_id,
         "task_id": task_instance.task_id,
         "run_id": task_instance.run_id,
@@ -96,6 +105,7 @@ class HostedCall:
     :param map_index: the task instance's map index; -1 outside a mapped group.
     :param scope: part of the run's folder for an operator that is not in a compiled DAG (see ``run.begin_run``).
     :param settings: the DAG's explicit overrides of the settings, as JSON.
+    :param retried: whether this try is known to be a retry of Airflow's own, and not somebody's clear.
     :param task_id: of the task instance, where Airflow is to show what there is to see while the call runs.
     """
 
@@ -108,6 +118,7 @@ class HostedCall:
     scope: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     task_id: str | None = None
+    retried: bool = False
 
     async def run(self, log: Any, shown: ShownCall | None = None) -> CallOutcome:
         """Run every shard of this task instance to its end.
@@ -124,7 +135,15 @@ class HostedCall:
         put = None if self.task_id is None else self._put_xcom
         shown.begin(run, self.call, prefixes, put=put, log=log, longest=_longest_rendered(), label=label)
         try:
-            outcome = await run_call(run, self.call, prefixes, try_number=self.try_number, log=log, audience=shown)
+            outcome = await run_call(
+                run,
+                self.call,
+                prefixes,
+                try_number=self.try_number,
+                log=log,
+                fresh=False if self.retried else None,
+                audience=shown,
+            )
             await shown.ended(outcome)
         finally:
             shown.leave()

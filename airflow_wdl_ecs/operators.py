@@ -148,7 +148,9 @@ class WdlEcsTaskOperator(TemplatedInputs):
 
             self.defer(
                 trigger=WdlEcsTaskTrigger(
-                    **self._trigger_kwargs(call, scope), instance=instance_of(instance), lineage=known_by(instance)
+                    **self._trigger_kwargs(call, scope),
+                    instance=instance_of(instance, self.retries),
+                    lineage=known_by(instance),
                 ),
                 method_name="execute_complete",
                 timeout=self.execution_timeout,
@@ -159,7 +161,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
         from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
 
         self._running = HostedCall(
-            **instance_of(context["ti"]),
+            **instance_of(context["ti"], self.retries),
             call=call,
             scatter=self.scatter,
             scope=scope,

@@ -15,7 +15,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import TaskStatesResult
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
 
-from airflow_wdl_ecs.host import airflow_clients, resolve_settings
+from airflow_wdl_ecs.host import airflow_clients, instance_of, resolve_settings
 from airflow_wdl_ecs.links import PAGE, EcsTaskLink
 from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.run import begin_run
@@ -106,6 +106,25 @@ def test_what_crosses_to_the_triggerer_is_plain_json():
     assert path == CLASSPATH
     assert json.loads(json.dumps(arguments)) == arguments
     assert WdlEcsTaskTrigger(**arguments).serialize() == (path, arguments)
+
+
+@pytest.mark.parametrize(
+    ("try_number", "max_tries", "retries", "expected"),
+    [
+        (1, 0, 0, None),
+        (2, 1, 1, True),  # a retry
+        (2, 2, 1, False),  # cleared after its first try
+        (3, 2, 1, True),  # a retry after that
+        (3, 2, 2, True),
+        (4, 3, 0, False),
+    ],
+)
+def test_a_worker_tells_a_retry_from_a_clear(try_number, max_tries, retries, expected):
+    instance = SimpleNamespace(
+        dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=try_number, max_tries=max_tries
+    )
+    assert instance_of(instance, retries).get("retried") is expected
+    assert "retried" not in instance_of(instance)
 
 
 async def test_a_call_that_succeeds_ends_its_task_with_its_outputs(begun):

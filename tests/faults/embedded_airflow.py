@@ -156,7 +156,9 @@ class EmbeddedAirflow:
         instances = self.api("GET", f"{run.path}/taskInstances?limit=500")["task_instances"]
         titles = {f"airflow worker -- {instance['id']}" for instance in instances}
         return [
-            found.pid for found in psutil.process_iter(["cmdline"]) if " ".join(found.info["cmdline"] or ()).strip() in titles
+            found.pid
+            for found in psutil.process_iter(["cmdline"])
+            if " ".join(found.info["cmdline"] or ()).strip() in titles
         ]
 
 

@@ -58,7 +58,9 @@ def host(place: Place, call: str, try_number: int, report: Path) -> None:
     """Run a call to its end and write what came of it."""
     logging.basicConfig(level=logging.INFO, filename=report.with_suffix(f".{try_number}.{os.getpid()}.log"))
     run = place.open()
-    outcome = asyncio.run(run_call(run, call, [()], try_number=try_number, log=logging.getLogger("call")))
+    # A worker knows of a retry of Airflow's own that it is no clear.
+    fresh = False if try_number > 1 else None
+    outcome = asyncio.run(run_call(run, call, [()], try_number=try_number, log=logging.getLogger("call"), fresh=fresh))
     failure = failure_of(outcome)
     found = {"outputs": outcome.outputs.get(()), "failure": None if failure is None else str(failure)}
     partial = report.with_suffix(".partial")
