@@ -57,10 +57,10 @@ def test_the_dags_page_has_the_workflow(airflow, finished):
 
 
 def test_a_calls_log_has_its_command_and_its_outputs(airflow, finished, screenshot):
-    page = airflow.open(f"{finished}/tasks/report")
+    page = airflow.open(f"{finished}/tasks/simulate")
     expect(page.get_by_text("the command succeeded with exit code 0")).to_be_visible()
-    expect(page.get_by_text("output found = 3")).to_be_visible()
-    expect(page.get_by_text("wc -l < found.txt")).to_be_visible()
+    expect(page.get_by_text("output reads =")).to_be_visible()
+    expect(page.get_by_text("done > reads.txt")).to_be_visible()
     screenshot("task-log")
 
 
