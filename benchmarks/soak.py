@@ -135,6 +135,19 @@ def small(airflow: Deployment, folder: Path, runs: int) -> dict[str, Any]:
     return {"states": dict(states), "seconds": round(time.monotonic() - start), **journal(path, names)}
 
 
+def faults(share: float) -> list[dict[str, Any]]:
+    """Faults of this share of the requests: refused, throttled, not answered, answered but not heard, cut short."""
+    kinds: list[dict[str, Any]] = [
+        {"kind": "error"},
+        {"kind": "error", "code": "SlowDown", "status": 503},
+        {"kind": "drop"},
+        {"kind": "drop", "after": True},
+        {"kind": "truncate", "after": True},
+    ]
+    # Of several faults the first that is meant counts; so rarely, that makes no difference.
+    return [{"operation": "*", "times": None, "rate": share / len(kinds), **kind} for kind in kinds] if share else []
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -156,8 +169,7 @@ def main() -> None:
             write_dag(compile_wdl(folder / f"{source}.wdl"), dags)
         with deployment(folder / "deployment", dags) as airflow:
             airflow.wait_for_dags({"wide", "small"})
-            if options.faults:
-                airflow.endpoint.set_faults(error_rate={"*": options.faults})
+            airflow.endpoint.set_faults(requests=faults(options.faults))
             memory = Memory(airflow, every=5)
             figures: dict[str, Any] = {"faults": options.faults}
             try:
