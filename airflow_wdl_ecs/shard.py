@@ -7,13 +7,11 @@ that whoever hosts the call next goes on from there. This module knows nothing o
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from .aws import in_evaluation_thread, in_thread
@@ -21,27 +19,17 @@ from .ecs.client import EcsClient, StartedTask
 from .ecs.logs import LogsClient, LogSettings, LogTail, logs_client
 from .ecs.poller import Pace, poller
 from .ecs.request import COMMAND, STAGE_IN, STAGE_OUT, log_stream, run_task, task_definition
-from .ecs.resources import (
-    Policy,
-    TaskSize,
-    describe,
-    more_memory,
-    policy_of,
-    resources_of,
-    size_of,
-)
+from .ecs.resources import Policy, TaskSize, describe, more_memory
 from .ecs.staging import stage_in_script, stage_out_script
 from .ecs.status import TaskStatus, classify, command_status
 from .errors import AwsError, CallError, EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, Times, decision, digest_of, may_try_again, pause_before, runs_on_spot
 from .plan import Shard
+from .preparation import Prepared, prepare
 from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
 from .story import Log, durations, short, tell_inputs, tell_request
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
-
-if TYPE_CHECKING:
-    from .wdl.task_evaluation import TaskEvaluation
 
 STDERR_LINES = 20
 """Lines of a failed command's stderr that its error carries."""
@@ -107,16 +95,6 @@ _starting: WeakKeyDictionary[EcsClient, set[Starting]] = WeakKeyDictionary()
 def starting(ecs: EcsClient) -> set[Starting]:
     """What is being started on an event loop."""
     return _starting.setdefault(ecs, set())
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """An attempt that is ready to be staged and started."""
-
-    request: TaskRequest
-    evaluation: TaskEvaluation
-    size: TaskSize
-    policy: Policy
 
 
 class ShardRun:
@@ -205,54 +183,14 @@ class ShardRun:
     _policy = Policy()
     _size: TaskSize | None = None
 
-    async def _prepare(self, number: int, memory: int) -> _Prepared:
-        prepared = await in_evaluation_thread(self._evaluate, number, memory)
+    async def _prepare(self, number: int, memory: int) -> Prepared:
+        prepared = await in_evaluation_thread(
+            prepare, self.run, self.identity, self.inputs, attempt=number, memory=memory
+        )
         self._policy, self._size = prepared.policy, prepared.size
         return prepared
 
-    def _evaluate(self, number: int, memory: int) -> _Prepared:
-        """Evaluate an attempt: blocks and computes."""
-        from .wdl.task_evaluation import TaskEvaluation
-
-        run, settings = self.run, self.hosted.run.settings
-        folder = f"{settings.container_root.rstrip('/')}/{self._folder_name()}-{number}"
-        evaluation = TaskEvaluation(
-            self.run.plan.tasks[self.run.plan.call_by_id[self.hosted.call].task],
-            self.inputs,
-            folder=folder,
-            files=run.store,
-            attempt=number,
-            runtime_overrides=run.evaluation.runtime_overrides(self.hosted.call),
-            identity=self.identity,
-            beside=run.beside,
-        )
-        image = next(iter(evaluation.images), settings.image)
-        if not image:
-            raise EvaluationError(
-                "the task names no container image",
-                hint="name one in its runtime section, or set the setting `image` for tasks that name none",
-            )
-        asked = resources_of(evaluation.runtime)
-        request = TaskRequest(
-            identity=self.identity,
-            attempt=number,
-            image=image,
-            command=evaluation.command(),
-            folder=folder,
-            prefix=run.store.layout.attempt(self.hosted.call, self.shard, number),
-            inputs=evaluation.stage_in,
-            outputs=evaluation.output_request(),
-            environment=evaluation.environment,
-            resources=replace(asked, memory=memory) if memory else asked,
-        )
-        return _Prepared(request, evaluation, size_of(request.resources, settings), policy_of(evaluation.runtime))
-
-    def _folder_name(self) -> str:
-        """A short name for the shard, in which no value can make a path too long or strange."""
-        parts = (self.run.dag_id, self.run.run_id, self.run.scope, self.hosted.call, self.shard)
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
-
-    async def _attempt(self, prepared: _Prepared) -> Outputs | None:
+    async def _attempt(self, prepared: Prepared) -> Outputs | None:
         """Start a fresh attempt and wait for its end; None if it failed."""
         self._tell(prepared)
         self.times = replace(self.times, queued=time.time())
@@ -274,7 +212,7 @@ class ShardRun:
                 ) from error
             return await self._wait(prepared)
 
-    async def _start(self, prepared: _Prepared, start: Starting) -> None:
+    async def _start(self, prepared: Prepared, start: Starting) -> None:
         request, settings, ecs = prepared.request, self.hosted.run.settings, self.hosted.ecs
         spot = runs_on_spot(self.attempts, self.hosted.try_number, prepared.policy, settings)
         definition = task_definition(request.image, settings, gpu=prepared.size.gpu)
@@ -308,7 +246,7 @@ class ShardRun:
         if start.stop and handle.arn:
             await ecs.stop_task(handle, start.stop)
 
-    def _record(self, prepared: _Prepared, handle: TaskHandle, try_number: int, *, spot: bool) -> Attempt:
+    def _record(self, prepared: Prepared, handle: TaskHandle, try_number: int, *, spot: bool) -> Attempt:
         request, size, settings = prepared.request, prepared.size, self.hosted.run.settings
         providers = settings.spot_capacity_providers if spot else settings.capacity_providers
         containers = (STAGE_IN, COMMAND, STAGE_OUT) if handle.arn else ()
@@ -334,11 +272,11 @@ class ShardRun:
             given=self.given,
         )
 
-    def _announce(self, prepared: _Prepared) -> None:
+    def _announce(self, prepared: Prepared) -> None:
         if self.hosted.audience is not None:
             self.hosted.audience.attempt(self.shard, self.attempts[-1], prepared.request)
 
-    async def _put_scripts(self, prepared: _Prepared) -> None:
+    async def _put_scripts(self, prepared: Prepared) -> None:
         """Write the attempt's scripts to S3; ``command.sh`` is for people, stage-in carries the command itself."""
         request, tool, put = prepared.request, self.hosted.run.settings.staging_tool, self.run.store.put
         scripts = {
@@ -353,13 +291,13 @@ class ShardRun:
             )
         )
 
-    def _tell(self, prepared: _Prepared) -> None:
+    def _tell(self, prepared: Prepared) -> None:
         """Tell what is about to run."""
         if not self.attempts:
             tell_inputs(self.log, self.inputs, prepared.evaluation.runtime)
         tell_request(self.log, prepared.request, prepared.size, self.hosted.run.settings)
 
-    async def _wait(self, prepared: _Prepared) -> Outputs | None:
+    async def _wait(self, prepared: Prepared) -> Outputs | None:
         """Wait for the end of the last attempt, record it, and give the outputs of a success."""
         attempt, prefix = self.attempts[-1], prepared.request.prefix
         soon = attempt.arn and attempt.kind is None and time.time() - attempt.started <= _SOON
@@ -377,7 +315,7 @@ class ShardRun:
 
     async def _end(
         self,
-        prepared: _Prepared,
+        prepared: Prepared,
         attempt: Attempt,
         task: dict[str, Any] | None,
         result: TaskResult | None,
@@ -394,7 +332,7 @@ class ShardRun:
         return outputs
 
     async def _judge(
-        self, prepared: _Prepared, task: dict[str, Any] | None, result: TaskResult | None, tail: LogTail
+        self, prepared: Prepared, task: dict[str, Any] | None, result: TaskResult | None, tail: LogTail
     ) -> tuple[Outputs | None, TaskStatus]:
         """How an attempt has ended, and the outputs of one that has succeeded."""
         store, prefix = self.run.store, prepared.request.prefix
@@ -449,7 +387,7 @@ class ShardRun:
         return await in_thread(result_of, self.run.store, prefix)
 
     async def _outputs(
-        self, prepared: _Prepared, result: TaskResult, tail: LogTail
+        self, prepared: Prepared, result: TaskResult, tail: LogTail
     ) -> tuple[Outputs | None, TaskStatus]:
         """Evaluate the outputs, and see that they are whole; what fails in them counts as a failure of the command."""
         prefix, code = prepared.request.prefix, result.exit_code
