@@ -41,6 +41,7 @@ def run_of(endpoint: str = AMAZON, scatters: int = 0) -> SimpleNamespace:
         clients=lambda service: client,
         plan=SimpleNamespace(call_by_id={"sort": call}, scatters=lambda section: ("x",) * scatters),
         store=SimpleNamespace(layout=layout),
+        secrets=(),
     )
 
 

@@ -68,6 +68,8 @@ class CommandLine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Whoever starts the tests in the background of a shell has them, and this command, ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run_wdl(self, source: str, *words: str | Path, name: str = "workflow.wdl") -> Result:
