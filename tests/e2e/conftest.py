@@ -68,8 +68,6 @@ class CommandLine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Whoever starts the tests in the background of a shell has them, and this command, ignore it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run_wdl(self, source: str, *words: str | Path, name: str = "workflow.wdl") -> Result:
@@ -123,3 +121,11 @@ def embedded_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cli(embedded_home: Path, tmp_path: Path) -> CommandLine:
     """The command line in a folder of the test's own."""
     return CommandLine(embedded_home, tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def minding_interrupts() -> Iterator[None]:
+    """Commands mind SIGINT, also where the tests run in the background of a shell, which has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
