@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -133,11 +133,13 @@ def begin_run(
     dag_id: str,
     run_id: str,
     scope: str | None = None,
+    on_change: Callable[[RunStore], object] = lambda store: None,
 ) -> Run:
     """Check the settings and the inputs, and write the run's folder.
 
     :param inputs: as the caller gave them: names (with or without the workflow's) -> values as JSON.
     :param scope: tells several runs within one Airflow run apart, such as a task id.
+    :param on_change: called, before the folder says so, if the run had begun with another plan or other inputs.
     :raises SettingsError: if settings are missing or contradict each other.
     :raises InputsError: listing every input that is missing, unknown, of the wrong type, or a file that is not there.
     """
@@ -170,6 +172,9 @@ def begin_run(
     side_by_side(lambda file: store.put(layout.named(BESIDE + file[0]), base64.b64decode(file[1])), carried)
     run = _run(settings, clients, plan, bound, store, sensitive=sensitive)
     run.check_widths()
+    before = store.get_json(layout.named("run.json"))
+    if before is not None and any(before.get(what) != about[what] for what in ("plan", "inputs")):
+        on_change(store)
     # run.json comes last: a run that has it is complete.
     store.put_json(layout.named("run.json"), about)
     return run

@@ -66,6 +66,8 @@ def begin_run_of(
         dag_id=instance.dag_id,
         run_id=instance.run_id,
         scope=scope,
+        # Outputs that another plan or other inputs gave must never meet those of these.
+        on_change=supersede_run,
     )
     mask_secrets(run)
     return run

@@ -70,6 +70,29 @@ def test_the_plan_and_the_inputs_are_read_once_per_process(s3, clients, plan):
     assert s3.calls == [("get", "wdl/runs/d/once/run.json")]
 
 
+def test_a_run_that_begins_again_as_another_one_says_so_first(s3, clients, plan):
+    told = []
+
+    def begin(plan, n):
+        inputs = {"reads": ["s3://in/a.fq"], "n": n}
+        begin_run(
+            COMPLETE, clients, plan, inputs, dag_id="d", run_id="r", on_change=lambda store: told.append(stored())
+        )
+
+    def stored():
+        about = json.loads(s3.objects["b", "wdl/runs/d/r/run.json"])
+        return about["plan"], about["inputs"]
+
+    begin(plan, 1)
+    begin(plan, 1)
+    assert told == []
+    first = stored()
+    begin(plan, 2)
+    second = stored()
+    begin(compile_wdl(WORKFLOW.replace("y = n", "y = n + 1")), 2)
+    assert told == [first, second]
+
+
 def test_runs_with_a_scope_of_their_own_do_not_meet(clients, plan):
     inputs = {"reads": ["s3://in/a.fq"]}
     one = begin_run(COMPLETE, clients, plan, {**inputs, "n": 3}, dag_id="d", run_id="r", scope="task one")
