@@ -199,6 +199,12 @@ class Output:
     type: str
 
 
+class _Format(msgspec.Struct):
+    """What is looked at first of a plan, whatever its format: the rest is skipped."""
+
+    format: Any = None
+
+
 @dataclass(frozen=True)
 class Plan:
     """A compiled workflow; see the module's text for how its parts hang together.
@@ -281,11 +287,11 @@ class Plan:
         """
         hint = "generate it again with: airflow-wdl-ecs generate WORKFLOW.wdl"
         try:
-            found = msgspec.json.decode(data).get("format")
+            found = msgspec.json.decode(data, type=_Format).format
             if found != FORMAT:
                 raise AuthorError(f"{where}: plan format {found} is not {FORMAT}", hint=hint)
             return msgspec.json.decode(data, type=Plan)
-        except (msgspec.DecodeError, AttributeError) as error:
+        except msgspec.DecodeError as error:
             raise AuthorError(f"{where}: not a compiled workflow: {error}", hint=hint) from error
 
 
