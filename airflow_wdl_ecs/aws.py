@@ -55,7 +55,7 @@ TRANSIENT = frozenset(
 
 _BROKEN = frozenset(
     {"ConnectionClosedError", "ConnectTimeoutError", "EndpointConnectionError", "HTTPClientError"}
-    | {"IncompleteReadError", "ReadTimeoutError", "ResponseStreamingError"}
+    | {"IncompleteReadError", "ProxyConnectionError", "ReadTimeoutError", "ResponseStreamingError"}
 )
 """Names of the client's errors for a connection that breaks off, before or in an answer."""
 
@@ -149,6 +149,24 @@ def patient(function: Callable[P, T]) -> Callable[P, T]:
             pause = min(pause * 2, 10.0)
 
     return again
+
+
+def on_bad_credentials(client: Any, do: Callable[[], None]) -> None:
+    """Have something done whenever AWS does not take a boto3 client's credentials, or there are none.
+
+    :param do: called in the thread of the request, before its error is raised.
+    """
+
+    def answered(parsed: dict[str, Any], **_: Any) -> None:
+        if parsed.get("Error", {}).get("Code") in _CREDENTIALS:
+            do()
+
+    def failed(exception: Exception, **_: Any) -> None:
+        if isinstance(exception, NoCredentialsError | PartialCredentialsError):
+            do()
+
+    client.meta.events.register("after-call", answered)
+    client.meta.events.register("after-call-error", failed)
 
 
 def mapped(error: ClientError | BotoCoreError, operation: str, what: str = "") -> WdlEcsError:

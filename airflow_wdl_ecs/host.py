@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from .aws import Clients, in_evaluation_thread
+from .aws import Clients, in_evaluation_thread, on_bad_credentials
 from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
 from .lifecycle import CallOutcome, run_call, stop_call, went_on
@@ -43,21 +43,33 @@ def resolve_settings(overrides: Mapping[str, Any] | None = None) -> EcsSettings:
 def airflow_clients(settings: EcsSettings) -> Clients:
     """boto3 clients through Airflow's AWS connection; one per connection, region and service in the process.
 
-    It may look up the connection in Airflow, so call the result in a thread, not on an event loop.
+    Once AWS has not taken its credentials, a client is made anew when it is asked for again, of the connection as it is
+    then. It may look up the connection in Airflow, so call the result in a thread, not on an event loop.
     """
 
     def client(service: str) -> Any:
+        which = (settings.aws_conn_id, settings.region, service)
         with _clients_lock:
-            return _client(settings.aws_conn_id, settings.region, service)
+            found = _clients.get(which)
+            if found is None:
+                found = _clients[which] = _new_client(*which)
+                on_bad_credentials(found, partial(_forget_client, which, found))
+            return found
 
     return client
 
 
+_Which = tuple[str | None, str | None, str]
+_clients: dict[_Which, Any] = {}
 _clients_lock = threading.Lock()
 
 
-@lru_cache(maxsize=64)
-def _client(aws_conn_id: str | None, region: str | None, service: str) -> Any:
+def _forget_client(which: _Which, client: Any) -> None:
+    if _clients.get(which) is client:
+        _clients.pop(which, None)
+
+
+def _new_client(aws_conn_id: str | None, region: str | None, service: str) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.config import Config
 

@@ -289,26 +289,37 @@ class RunStore:
                 raise
 
     def _list(self, uri: str, page: int = 1000) -> Iterator[tuple[str, int]]:
-        bucket, prefix = split_uri(uri)
-        with aws_errors("ListObjectsV2", uri):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page}
-            )
-            for found in pages:
-                for item in found.get("Contents", ()):
-                    # A key that ends in a slash is a console's marker of an empty folder, not a file.
-                    if not item["Key"].endswith("/"):
-                        yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
+        bucket, _ = split_uri(uri)
+        for found in self._pages(uri, MaxKeys=page):
+            for item in found.get("Contents", ()):
+                # A key that ends in a slash is a console's marker of an empty folder, not a file.
+                if not item["Key"].endswith("/"):
+                    yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
 
     def folders(self, uri: str) -> tuple[str, ...]:
         """The names of the folders right below a folder, whatever is in them; no allow rule is asked."""
+        _, prefix = split_uri(uri)
+        found = [item["Prefix"] for page in self._pages(uri, Delimiter="/") for item in page.get("CommonPrefixes", ())]
+        return tuple(folder[len(prefix) : -1] for folder in found)
+
+    def _pages(self, uri: str, **more: Any) -> Iterator[dict[str, Any]]:
+        """The pages of a list of what is below a URI; one that fails is asked for again, and those before it are not.
+
+        :param more: arguments of ListObjectsV2.
+        """
+        while True:
+            page = self._page(uri, **more)
+            yield page
+            if not page.get("NextContinuationToken"):
+                return
+            more["ContinuationToken"] = page["NextContinuationToken"]
+
+    @patient
+    def _page(self, uri: str, **more: Any) -> dict[str, Any]:
         bucket, prefix = split_uri(uri)
         with aws_errors("ListObjectsV2", uri):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, Prefix=prefix, Delimiter="/", PaginationConfig={"PageSize": 1000}
-            )
-            found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
-        return tuple(folder[len(prefix) : -1] for folder in found)
+            page: dict[str, Any] = self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
+            return page
 
     def link(self, uri: str, *, seconds: int, filename: str) -> str:
         """An address from which anybody can download an object for so long, under this name; no allow rule is asked."""

@@ -18,12 +18,16 @@ def refusal(code: str, message: str = "", operation: str = "Operation") -> Clien
 
 
 class FakeS3:
-    """The operations of S3 that a run uses; ``calls`` lists them with their keys."""
+    """The operations of S3 that a run uses; ``calls`` lists them with their keys.
+
+    ``failures`` are error codes that the next lists answer with, the last one first.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.calls: list[tuple[str, str]] = []
         self.shorten = 0
+        self.failures: list[str] = []
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
         self.calls.append(("put", Key))
@@ -47,24 +51,22 @@ class FakeS3:
         self.calls.append(("delete", Key))
         self.objects.pop((Bucket, Key), None)
 
-    def get_paginator(self, name: str) -> FakeS3:
-        assert name == "list_objects_v2"
-        return self
-
-    def paginate(self, *, Bucket: str, Prefix: str, PaginationConfig: dict[str, int], Delimiter: str = "") -> Any:
+    def list_objects_v2(
+        self, *, Bucket: str, Prefix: str, MaxKeys: int = 1000, Delimiter: str = "", ContinuationToken: str = "0"
+    ) -> dict[str, Any]:
         self.calls.append(("list", Prefix))
+        if self.failures:
+            raise refusal(self.failures.pop())
         keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
-        size = PaginationConfig["PageSize"]
         if Delimiter:
             rests = [key[len(Prefix) :] for key in keys]
             folders = dict.fromkeys(rest.partition(Delimiter)[0] for rest in rests if Delimiter in rest)
-            yield {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in folders]}
-            return
-        for at in range(0, len(keys), size):
-            page = keys[at : at + size]
-            yield {"Contents": [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in page]}
-        if not keys:
-            yield {}
+            return {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in folders]}
+        at = int(ContinuationToken)
+        page = keys[at : at + MaxKeys]
+        more = {"NextContinuationToken": str(at + MaxKeys)} if at + MaxKeys < len(keys) else {}
+        found = [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in page]
+        return {**({"Contents": found} if found else {}), **more}
 
     def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:
         assert operation == "get_object"

@@ -232,3 +232,22 @@ def test_a_link_downloads_under_a_name_that_cannot_break_out_of_its_header(s3):
     disposition = unquote(link.partition("&disposition=")[2])
     assert disposition == "attachment; filename*=UTF-8''a%22%3B%0D%0ASet-Cookie%3A%20%C3%A9"
     assert "expires=60" in link
+
+
+def test_a_list_goes_on_after_a_page_that_failed(s3, monkeypatch):
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", lambda seconds: None)
+    store = RunStore(s3, LAYOUT)
+    for number in range(5):
+        store.put(f"{FOLDER}a/{number}", b"x")
+    found = store.list(f"{FOLDER}a/")
+    s3.failures = ["SlowDown", "InternalError"]
+    assert [uri[-1] for uri, _ in found] == list("01234")
+    pages = store._pages(f"{FOLDER}a/", MaxKeys=2)
+    assert len(next(pages)["Contents"]) == 2
+    s3.calls.clear()
+    s3.failures = ["ServiceUnavailable"]
+    assert [len(page["Contents"]) for page in pages] == [2, 1]
+    assert len(s3.calls) == 3
+    s3.failures = ["AccessDenied"]
+    with pytest.raises(SettingsError, match="ListObjectsV2 s3://b/ws/runs/"):
+        store.folders(FOLDER)
