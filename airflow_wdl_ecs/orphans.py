@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from .aws import Clients, aws_errors
+from .aws import Clients, aws_errors, patient
 from .ecs.client import DESCRIBE_AT_ONCE
 from .ecs.request import attempt_prefix, attempt_try
 from .ecs.settings import EcsSettings
-from .errors import AuthorError
+from .errors import AuthorError, WdlEcsError
 from .ledger import Attempt, Ledger
 from .plan import Shard
 from .run import Run, open_run
@@ -89,11 +89,27 @@ def find_tasks(settings: EcsSettings, clients: Clients, ask: AskAirflow) -> list
 
 
 def stop_tasks(clients: Clients, tasks: Sequence[FoundTask]) -> None:
-    """Stop tasks; one that has stopped meanwhile is as good."""
+    """Stop tasks; one that has stopped meanwhile is as good.
+
+    :raises WdlEcsError: if one cannot be stopped, when the others are.
+    """
     ecs = clients("ecs")
+    failed: list[WdlEcsError] = []
     for task in tasks:
-        with aws_errors("StopTask", task.arn):
-            ecs.stop_task(cluster=task.cluster, task=task.arn, reason=f"orphan: {task.orphaned}"[:255])
+        try:
+            _stop(ecs, task)
+        except WdlEcsError as error:
+            failed.append(error)
+    if failed:
+        first, done = failed[0], f"{len(tasks) - len(failed)} of {len(tasks)} orphans were stopped"
+        first.hint = f"{first.hint}\n{done}" if first.hint else done
+        raise first
+
+
+@patient
+def _stop(ecs: Any, task: FoundTask) -> None:
+    with aws_errors("StopTask", task.arn):
+        ecs.stop_task(cluster=task.cluster, task=task.arn, reason=f"orphan: {task.orphaned}"[:255])
 
 
 def _running(settings: EcsSettings, ecs: Any) -> Iterator[Mapping[str, Any]]:

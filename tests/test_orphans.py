@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from airflow_wdl_ecs import orphans
+from airflow_wdl_ecs.airflow_states import ask_airflow
 from airflow_wdl_ecs.commands import orphans as command
+from airflow_wdl_ecs.errors import SettingsError
 from airflow_wdl_ecs.ledger import Attempt, Ledger
 from airflow_wdl_ecs.lifecycle import run_call
 from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.orphans import AirflowRun, by_airflow, by_ledger, find_tasks, stop_tasks
 
+from .fake_aws import FakeEcs, refusal
 from .faults.embedded_airflow import until
 from .faults.world import Said, World
 
@@ -74,6 +83,31 @@ def world(embedded_aws: Endpoint, tmp_path: Path):
     yield world
     world.release()
     world.stop_all()
+
+
+@pytest.fixture
+def airflow_run(airflow_database: None):
+    """Puts a DAG run and its task instances into Airflow's database, in place of those with its id."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, insert, text
+
+    def put(dag_id: str, run_id: str, state: str, instances: Mapping[tuple[str, int], str | None]) -> None:
+        now = datetime.now(timezone.utc)
+        mine = {"dag_id": dag_id, "run_id": run_id}
+        common = {**mine, "pool": "default_pool", "max_tries": 0, "executor_config": {}}
+        with create_session() as session:
+            session.execute(text("PRAGMA foreign_keys=OFF"))  # there is no DAG behind it
+            for model in (TaskInstance, DagRun):
+                session.execute(delete(model).where(model.dag_id == dag_id, model.run_id == run_id))
+            run = {**mine, "state": state, "run_type": "manual", "run_after": now, "log_template_id": None}
+            session.execute(insert(DagRun.__table__).values(**run))
+            for (task, index), now_in in instances.items():
+                found = {**common, "id": uuid.uuid4(), "task_id": task, "map_index": index, "state": now_in}
+                session.execute(insert(TaskInstance.__table__).values(**found))
+
+    return put
 
 
 def start(world: World) -> str:
@@ -168,3 +202,55 @@ def test_the_command_says_what_it_knows_and_what_not(monkeypatch, capsys) -> Non
     options.as_json = True
     command.execute(options)
     assert [listed["arn"] for listed in json.loads(capsys.readouterr().out)] == ["arn:2", "arn:3"]
+
+
+def test_an_orphan_that_cannot_be_stopped_does_not_save_the_others(monkeypatch) -> None:
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", lambda seconds: None)
+    ecs = FakeEcs(stop_task=[refusal("ServerException"), {}, refusal("AccessDeniedException"), {}])
+    task = orphans.FoundTask("arn:1", "c", "d", "r", "align", "", 0, 1, 61.0, "gone")
+    with pytest.raises(SettingsError, match="StopTask arn:2") as caught:
+        stop_tasks(lambda service: ecs, [replace(task, arn=f"arn:{number}") for number in (1, 2, 3)])
+    assert [asked["task"] for _, asked in ecs.asked] == ["arn:1", "arn:1", "arn:2", "arn:3"]
+    assert "2 of 3 orphans were stopped" in str(caught.value)
+
+
+@pytest.mark.local
+def test_a_deployments_orphans_by_its_own_database(
+    world: World, airflow_on_embedded_aws: Endpoint, airflow_run, monkeypatch, tmp_path: Path
+) -> None:
+    """Without the embedded Airflow's service, Airflow's settings and database say what there is."""
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__WORKSPACE", world.place.settings["workspace"])
+    monkeypatch.setenv("AIRFLOW_WDL_ECS_HOME", str(tmp_path / "none"))
+    arn = start(world)
+
+    def listed() -> dict[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow_wdl_ecs", "orphans", "--stop", "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return {task["arn"]: task["orphaned"] for task in json.loads(done.stdout)}
+
+    airflow_run("dag", world.place.run_id, "running", {("work", -1): "deferred"})
+    assert arn not in listed()
+    assert world.running() == [arn]
+    airflow_run("dag", world.place.run_id, "running", {("work", -1): "failed"})
+    assert listed()[arn] == "its task instance has ended: failed"
+    until(lambda: not world.running(), 20)
+
+
+def test_what_a_database_says_of_runs(airflow_run, monkeypatch) -> None:
+    assert ask_airflow("nobody", "knows") == AirflowRun(None, {})
+    airflow_run("asked", "r", "running", {("a", -1): "success", ("b", 0): None, ("b", 1): "deferred"})
+    assert ask_airflow("asked", "r") == AirflowRun(
+        "running", {("a", -1): "success", ("b", 0): None, ("b", 1): "deferred"}
+    )
+
+    def broken() -> None:
+        raise OperationalError("SELECT", {}, Exception("no such table"))
+
+    monkeypatch.setattr("airflow.utils.session.create_session", broken)
+    assert ask_airflow("asked", "r") is None

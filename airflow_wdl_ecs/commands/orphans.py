@@ -17,6 +17,7 @@ from typing import Any
 from ..local import client
 from ..local.airflow_home import user_home
 from .option import Option
+from .own_stdout import own_stdout
 
 NAME = "orphans"
 HELP = "list the ECS tasks that no run waits for any more, or stop them"
@@ -54,6 +55,7 @@ def _line(task: dict[str, Any], *, stopped: bool) -> str:
     return f"{task['arn']}  {where}, attempt {task['attempt']}, {task['age']:.0f} s old: {what}"
 
 
+@own_stdout()
 def _of_deployment(*, stop: bool) -> Any:
     from ..airflow_states import ask_airflow
     from ..host import airflow_clients, resolve_settings

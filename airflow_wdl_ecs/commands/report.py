@@ -21,6 +21,7 @@ from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
 from ..report import AttemptReport, CallReport, PhaseName, RunReport, ShardReport, to_json
 from .option import Option
+from .own_stdout import own_stdout
 
 NAME = "report"
 HELP = "tell what became of a run, and where its time went"
@@ -78,6 +79,7 @@ def homes() -> Iterator[AirflowHome]:
         yield standalone
 
 
+@own_stdout()
 def of_deployment(run: str, scope: str | None) -> tuple[RunReport, Tails]:
     """The report of a run in the workspace of Airflow's settings, or in a folder; from S3 alone."""
     from ..host import airflow_clients, resolve_settings
