@@ -106,8 +106,11 @@ async def stop_call(
 ) -> None:
     """Stop every ECS task that runs for the shards of a call that begin with one of the prefixes.
 
+    What one way of finding them does not show, another may: whatever can be found and stopped is, whatever else fails.
+
     :param reason: shown in the ECS console and in the call's error.
     :param last_try: leave alone what a later try of Airflow's has started.
+    :raises WdlEcsError: the first thing that failed, when all else has been done.
     """
     ecs = ecs_client(await in_thread(run.clients, "ecs"))
     cluster, layout = run.settings.cluster, run.store.layout
@@ -118,17 +121,36 @@ async def stop_call(
         return bool(where) and any(str(where).startswith((folder, f"{folder[:-1]}.")) for folder in folders)
 
     await _stop_starting([start for start in starting(ecs) if meant(start.prefix)], reason)
-    attempts = await _last_attempts(run, call, prefixes)
     latest = last_try or sys.maxsize
-    stopping = {last.handle for last in attempts if last.kind is None and last.arn and last.try_number <= latest}
+
+    async def recorded() -> set[TaskHandle]:
+        attempts = await _last_attempts(run, call, prefixes)
+        return {last.handle for last in attempts if last.kind is None and last.arn and last.try_number <= latest}
+
+    async def listed() -> set[TaskHandle]:
+        found = set()
+        arns = await ecs.list_tasks(cluster, started_by(run.dag_id, run.run_id, call, run.scope))
+        for at in range(0, len(arns), DESCRIBE_AT_ONCE):
+            tasks = await ecs.describe_tasks(cluster, arns[at : at + DESCRIBE_AT_ONCE])
+            for arn, task in tasks.items():
+                if task and meant(attempt_prefix(task)) and attempt_try(task) <= latest:
+                    found.add(TaskHandle(arn, cluster))
+        return found
+
+    stopped: set[TaskHandle] = set()
+
+    async def stop(find: Callable[[], Awaitable[set[TaskHandle]]]) -> None:
+        handles = await find() - stopped
+        stopped.update(handles)
+        ends = await asyncio.gather(*(ecs.stop_task(handle, reason) for handle in handles), return_exceptions=True)
+        for error in ends:
+            if error is not None:
+                raise error
+
     # A task that has just started may be in no ledger yet, and one that is in a ledger may not be listed yet.
-    arns = await ecs.list_tasks(cluster, started_by(run.dag_id, run.run_id, call, run.scope))
-    for at in range(0, len(arns), DESCRIBE_AT_ONCE):
-        tasks = await ecs.describe_tasks(cluster, arns[at : at + DESCRIBE_AT_ONCE])
-        for arn, task in tasks.items():
-            if task and meant(attempt_prefix(task)) and attempt_try(task) <= latest:
-                stopping.add(TaskHandle(arn, cluster))
-    await asyncio.gather(*(ecs.stop_task(handle, reason) for handle in stopping))
+    for error in await asyncio.gather(stop(recorded), stop(listed), return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 async def went_on(run: Run, call: str, prefixes: Sequence[Shard], try_number: int) -> bool:

@@ -173,7 +173,11 @@ class WdlEcsTaskTrigger(BaseTrigger):
         try:
             await self._hosted().stop(reason)
         except WdlEcsError as error:
-            self.log.error("could not stop the ECS tasks of call %s: %s", self.call, error)
+            self.log.error(
+                "could not stop all ECS tasks of call %s: %s\n`airflow-wdl-ecs orphans --stop` stops those that run on",
+                self.call,
+                error,
+            )
 
     def _hosted(self) -> HostedCall:
         return HostedCall(

@@ -98,21 +98,27 @@ class EcsClient:
         :raises AwsError: if ECS refuses; its ``code`` is ``CapacityError`` if there was no capacity for that long.
         :raises SettingsError: if a setting is to blame.
         """
-        deadline = self._clock() + capacity_timeout
+        begun = self._clock()
+        deadline = begun + capacity_timeout
         pause, longest = _CAPACITY_PAUSES
         told = False
         while True:
             started, reason = await self._run_task_once(arguments)
             if started is not None:
                 return started
-            if self._clock() + pause > deadline or not wanted():
-                raise AwsError(f"no capacity: {reason}", code="CapacityError", operation="RunTask")
-            if not told:
-                on_wait(reason)
-                told = True
-            await self._sleep(pause)
-            if not wanted():
-                raise AwsError(f"no capacity: {reason}", code="CapacityError", operation="RunTask")
+            left = deadline - self._clock()
+            if left > 0 and wanted():
+                if not told:
+                    on_wait(reason)
+                    told = True
+                await self._sleep(min(pause, left))
+            if left <= 0 or not wanted():
+                raise AwsError(
+                    f"no capacity for {self._clock() - begun:.0f} s: {reason}",
+                    code="CapacityError",
+                    operation="RunTask",
+                    hint="capacity_timeout says for how long to go on asking",
+                )
             pause = min(pause * 1.5, longest)
 
     async def _run_task_once(self, arguments: Mapping[str, Any]) -> tuple[StartedTask | None, str]:
