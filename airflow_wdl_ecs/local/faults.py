@@ -41,8 +41,8 @@ class TaskFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RequestFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Something that happens to a request, or to its answer.
 
-    :param operation: such as ``ecs:RunTask`` or ``s3:PUT``; ``*`` for all. :param key: what the path (S3) or the body
-        (the others) has to contain.
+    :param operation: such as ``ecs:RunTask`` or ``s3:PUT``; ``*`` for all. :param key: what the path with its query
+        (S3: ``partNumber=``, ``list-type=2``) or the body (the others) has to contain.
     :param kind: ``error`` (it is refused), ``hold`` (it waits until the faults are replaced), ``drop`` (its connection
         is closed), ``truncate`` (its connection is closed after half of the answer's body).
     :param after: carry it out first, and then do this to its answer.

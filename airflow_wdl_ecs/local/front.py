@@ -133,7 +133,8 @@ class Front:
             error = ApiError("ThrottlingException", "Rate exceeded", 503 if service == "s3" else 400)
             return _refuse(environ, service, error, start_response)
         if self._faults.now.requests:
-            key = _body(environ).decode(errors="replace") if target else path
+            query = environ.get("QUERY_STRING", "")
+            key = _body(environ).decode(errors="replace") if target else f"{path}?{query}" if query else path
             fault = self._faults.take_request_fault(operation, key)
             if fault is not None:
                 what = f"{operation} {target or path}"
