@@ -120,7 +120,7 @@ def airflow_environment(home: AirflowHome, dags: Path, port: int, execution_port
     """The variables that configure the embedded Airflow.
 
     Its scheduler and triggerer are alone on one machine and serve a person who waits, so they look at their queues
-    often, and give up soon on one of themselves that died.
+    often, and give up soon on one of themselves, or on a worker, that died.
 
     :param port: of the API server with the UI, on loopback.
     :param execution_port: of the interface that task instances report to, on loopback.
@@ -153,6 +153,7 @@ def airflow_environment(home: AirflowHome, dags: Path, port: int, execution_port
             "scheduler_idle_sleep_time": "2",
             "max_tis_per_query": "512",
             "orphaned_tasks_check_interval": "30",
+            "task_instance_heartbeat_timeout": "120",
             "parsing_cleanup_interval": "86400",  # no DAG is stale for not having been parsed lately
         },
         "triggerer": {

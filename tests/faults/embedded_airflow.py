@@ -140,6 +140,13 @@ class EmbeddedAirflow:
         self.service.ask("submit", dag_id=dag_id, run_id=run_id, files=files, inputs=given)
         return WorkflowRun(self, dag_id, run_id, marks)
 
+    def run_again(self, run: WorkflowRun) -> WorkflowRun:
+        """Start a run like one that was deleted, with its ids."""
+        conf = {"marks": str(run.marks)}
+        body = {"dag_run_id": run.run_id, "logical_date": None, "conf": conf}
+        self.api("POST", f"dags/{run.dag_id}/dagRuns", body)
+        return run
+
     # Processes.
 
     def pid(self, component: str) -> int:
@@ -252,6 +259,9 @@ class WorkflowRun:
 
     def mark_run(self, state: str) -> None:
         self.airflow.api("PATCH", self.path, {"state": state})
+
+    def delete(self) -> None:
+        self.airflow.api("DELETE", self.path)
 
     def pause(self, paused: bool) -> None:
         self.airflow.api("PATCH", f"dags/{self.dag_id}", {"is_paused": paused})

@@ -69,6 +69,34 @@ NEXT: Mapping[NextTry, int] = {"the same try": 1, "the next try": 2}
 
 
 @dataclass(frozen=True)
+class SchedulerKill:
+    """The scheduler is killed (SIGKILL) with a run in flight, and with it the workers of its local executor.
+
+    :param step: in words. :param hold: the request at which it is killed; without one, while the command runs.
+    :param arguments: of ``wdl_dag``, as Python text.
+    """
+
+    step: str
+    hold: Mapping[str, Any] | None = None
+    arguments: str = ""
+
+
+_ON_A_WORKER = 'call_args={"work": {"deferrable": False}}'
+SCHEDULER_KILLS: Sequence[SchedulerKill] = (
+    SchedulerKill("while the task `inputs` writes the run's folder", _held("s3:PUT", "/run.json")),
+    SchedulerKill("while a call waits for RunTask", _held("ecs:RunTask", abandon=False)),
+    SchedulerKill("while a command runs"),
+    SchedulerKill("while a command runs whose call a worker hosts", arguments=_ON_A_WORKER),
+    SchedulerKill(
+        "after RunTask, before it is recorded, of a call that a worker hosts",
+        _held("s3:PUT", "attempts.json"),
+        _ON_A_WORKER,
+    ),
+    SchedulerKill("while the task `outputs` writes the run's outputs", _held("s3:PUT", "outputs.json", skip=1)),
+)
+
+
+@dataclass(frozen=True)
 class AwsFault:
     """Something that AWS does, while the host lives.
 

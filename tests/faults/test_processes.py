@@ -1,0 +1,101 @@
+"""Airflow's own processes are killed, or it is told to delete what runs: the run ends right, and nothing runs twice.
+
+Against real Airflow processes and the embedded ECS, as ``test_control``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from .embedded_airflow import EmbeddedAirflow, WorkflowRun, until
+from .table import SCHEDULER_KILLS, SchedulerKill
+from .test_control import ONE, begun, outputs, stopped
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.faults_in_full]
+
+ON_A_WORKER = 'call_args={"work": {"deferrable": False, "retries": %d, "retry_delay": timedelta(seconds=1)}}'
+
+
+def kill_workers(run: WorkflowRun, *, with_processes: bool = True) -> None:
+    """Kill the local executor's workers that run a run's task instances, and the instances' own processes."""
+    processes = [psutil.Process(pid) for pid in run.airflow.workers(run)]
+    assert processes
+    workers = [process.parent() for process in processes]
+    for worker in workers:
+        assert worker is not None
+        assert "LocalExecutor" in " ".join(worker.cmdline())
+        os.kill(worker.pid, signal.SIGKILL)
+    for process in processes if with_processes else []:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def test_workers_that_are_killed_with_their_supervisors_are_missed_and_followed(airflow: EmbeddedAirflow) -> None:
+    # Each has one of the few workers that a small machine's executor has.
+    followed, alone, last = runs = [airflow.run(ONE, ON_A_WORKER % retries) for retries in (1, 1, 0)]
+    for run in runs:
+        until(lambda run=run: run.started("a"), what=run.instances)
+        until(lambda run=run: len(airflow.workers(run)) == 1, what=run.instances)
+    before = [run.running() for run in runs]
+    kill_workers(followed)
+    kill_workers(alone, with_processes=False)
+    kill_workers(last)
+    # Airflow misses their heartbeats.
+    for run in (followed, alone):
+        until(lambda run=run: run.instance("work") == ("running", 2), 400, run.instances)
+    assert last.ended() == "failed"
+    assert [run.running() for run in runs] == before
+    for run in (followed, alone):
+        run.release("a")
+        assert run.ended() == "success"
+        assert outputs(run) == "a"
+        assert len(run.tasks()) == 1
+        assert not run.running()
+        assert run.times("a") == 1
+    # Nobody was left who could have stopped this one.
+    airflow.service.ask("orphans", stop=True)
+    stopped(last, "_")
+    assert last.times("a") == 1
+
+
+@pytest.mark.parametrize("kill", [pytest.param(kill, id=kill.step) for kill in SCHEDULER_KILLS])
+def test_a_scheduler_that_is_killed_at_a_step_is_followed_by_one_that_goes_on(
+    airflow: EmbeddedAirflow, kill: SchedulerKill
+) -> None:
+    if kill.hold is not None:
+        airflow.aws.set_faults(requests=[kill.hold])
+    try:
+        run = airflow.run(ONE, kill.arguments)
+        if kill.hold is not None:
+            run.release("a")
+            until(airflow.aws.held, what=run.instances)
+        else:
+            until(lambda: run.started("a"), what=run.instances)
+        airflow.kill("scheduler")
+    finally:
+        airflow.aws.set_faults()
+    run.release("a")
+    assert run.ended(400) == "success"
+    assert outputs(run) == "a"
+    assert run.times("a") == 1
+    assert len(run.tasks()) == 1
+    assert not run.running()
+
+
+def test_a_dag_run_is_deleted_once_it_has_ended_and_one_with_its_id_begins_anew(airflow: EmbeddedAirflow) -> None:
+    run = begun(airflow)
+    with pytest.raises(AssertionError, match="409"):
+        run.delete()
+    assert set(run.running()) == {"0", "1"}
+    run.mark_run("failed")
+    stopped(run, "0", "1")
+    run.delete()
+    run.release("a", "b")
+    again = airflow.run_again(run)
+    assert again.ended() == "success"
+    assert outputs(again) == ["a", "b"]
+    assert (run.times("a"), run.times("b")) == (2, 2)
+    assert not again.running()
