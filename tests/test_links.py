@@ -14,6 +14,7 @@ from airflow_wdl_ecs.operators import SHARD_LABEL, WdlEcsTaskOperator
 from airflow_wdl_ecs.shown import RENDERED
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
+from .airflow_home import dag_serialization
 from .test_operators import GREET, run
 
 pytestmark = [pytest.mark.local, pytest.mark.airflow]
@@ -34,11 +35,8 @@ task hello {
 
 
 def round_trip(dag: DAG):
-    try:
-        from airflow.serialization.serialized_objects import DagSerialization
-    except ImportError:  # Airflow 3.1
-        from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
-    return DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    serialization = dag_serialization()
+    return serialization.from_dict(serialization.to_dict(dag))
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_wdl_ecs.dag import build_dag
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
+from .airflow_home import dag_serialization
+
+DagSerialization = dag_serialization()
 SOURCE = """
 version 1.1
 struct S {{
