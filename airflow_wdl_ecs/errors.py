@@ -11,7 +11,8 @@
     └── AwsError          AWS refused or lost a request
 
 An error says what is wrong, where (position, call, shard) and what to do about it (``hint``). It has fields, not
-just text, and survives pickling. This module imports nothing of the package but the vocabulary of positions.
+just text, and survives pickling; as text, nothing of it acts on a terminal. This module imports nothing of the package
+but how text is shown.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from .printable import printable_lines
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +89,7 @@ class WdlEcsError(Exception):
             who = f"call {self.call}" + (f" shard {list(self.shard)}" if self.shard else "")
             where = f"{where}: {who}" if where else who
         text = f"{where}: {self.message}" if where else self.message
-        return f"{text}\n{self.hint}" if self.hint else text
+        return printable_lines(f"{text}\n{self.hint}" if self.hint else text)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), dict(self.__dict__), self.args)

@@ -24,6 +24,7 @@ from .lifecycle import CallOutcome, run_call, stop_call, went_on
 from .plan import Shard
 from .run import Run, open_run
 from .scatter import label_of, map_index_prefixes
+from .sensitive import redact
 from .shown import ShownCall
 from .storage import shard_key
 
@@ -226,14 +227,18 @@ def _longest_rendered() -> int:
     return int(conf.getint("core", "max_templated_field_length", fallback=4096))
 
 
-def xcom_of(outcome: CallOutcome) -> Any:
+def xcom_of(outcome: CallOutcome, scope: str | None) -> Any:
     """What a call leaves in XCom: its outputs; by shard (``{"0.2": {...}}``) where the instance ran several.
 
-    A skipped shard's outputs are null.
+    A skipped shard's outputs are null. In a workflow's own DAG the calls have their values from the run's folder, and
+    people look at XComs: these are without secrets.
+
+    :param scope: of the run; None in a workflow's own DAG. Where there is one, other tasks compute with the outputs.
     """
-    if len(outcome.outputs) == 1:
-        return next(iter(outcome.outputs.values()))
-    return {shard_key(shard): outputs for shard, outputs in outcome.outputs.items()}
+    outputs: dict[Shard, Any] = outcome.outputs if scope is not None else redact(outcome.outputs, outcome.secrets)
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    return {shard_key(shard): values for shard, values in outputs.items()}
 
 
 def failure_of(outcome: CallOutcome) -> WdlEcsError | None:

@@ -22,7 +22,7 @@ from .errors import EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .run import Run
-from .sensitive import DiscreetLog
+from .sensitive import DiscreetLog, hide
 from .shard import Audience, HostedCall, ShardRun, Starting, starting
 from .storage import shard_key
 from .story import Log
@@ -39,11 +39,13 @@ class CallOutcome:
     :param outputs: of each shard that succeeded; None for one whose guard was false.
     :param failures: of each shard that failed.
     :param inputs: of each shard that was to run.
+    :param secrets: the texts of the run that must not be shown.
     """
 
     outputs: dict[Shard, Outputs | None] = field(default_factory=dict)
     failures: dict[Shard, WdlEcsError] = field(default_factory=dict)
     inputs: dict[Shard, Mapping[str, Any]] = field(default_factory=dict)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 async def run_call(
@@ -72,7 +74,7 @@ async def run_call(
     run.check_width(f"call {call}", len(shards))
     log = DiscreetLog(log, run.secrets)
     hosted = HostedCall(run, call, try_number, ecs, uuid.uuid4().hex, audience)
-    outcome = CallOutcome()
+    outcome = CallOutcome(secrets=run.secrets)
     inputs = await _settle(
         outcome, shards, call, lambda shard: in_evaluation_thread(evaluation.call_inputs, call, shard)
     )
@@ -98,6 +100,8 @@ async def run_call(
         lambda shard: _one(hosted, shard, bound[shard], successes[shard], _story(log, shard)),
     )
     outcome.outputs.update(ended)
+    for failure in outcome.failures.values():
+        hide(failure, run.secrets)
     return outcome
 
 

@@ -176,7 +176,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
                 raise failure
         if was_skipped(outcome):
             raise AirflowSkipException(f"the condition around call {call} is false")
-        return xcom_of(outcome)
+        return xcom_of(outcome, scope)
 
     def _which(self, context: Context) -> tuple[str, str | None]:
         """The call's id, and what tells this task instance's folder from others of the run, on its own."""

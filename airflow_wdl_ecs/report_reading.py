@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .aws import side_by_side
@@ -28,7 +28,7 @@ from .report import (
     run_state,
     shard_report,
 )
-from .sensitive import without_secrets
+from .sensitive import redact, secret_texts, without_secrets
 from .storage import Layout, Recent, RunStore, key_safe, shard_key
 
 MOST_SCOPES = 1000
@@ -80,11 +80,26 @@ def stderr_of_failures(store: RunStore, report: RunReport, size: int) -> dict[st
     def tail(shard: ShardReport) -> str:
         if not shard.attempts:
             return ""
-        return store.tail(f"{shard.attempts[-1].folder}stderr", size).decode(errors="replace")
+        return tail_without_secrets(store, f"{shard.attempts[-1].folder}stderr", size, secrets)
 
+    secrets = secrets_of(store)
     failed = list(report.failures)
     names = (f"{shard.call}/{shard.key}" for shard in failed)
     return dict(zip(names, side_by_side(tail, failed), strict=True))
+
+
+def secrets_of(store: RunStore) -> tuple[str, ...]:
+    """The texts of a run that must not be shown (see ``sensitive``)."""
+    about = read_about(store)
+    sensitive = about.get("sensitive", ()) if about else ()
+    return secret_texts(store.inputs(str(about["inputs"])), sensitive) if about and sensitive else ()
+
+
+def tail_without_secrets(store: RunStore, uri: str, size: int, secrets: tuple[str, ...]) -> str:
+    """The last bytes of an object as text, without the secrets, one that begins before them included."""
+    longest = max((len(secret.encode(errors="replace")) for secret in secrets), default=0)
+    text: str = redact(store.tail(uri, size + longest).decode(errors="replace"), secrets)
+    return text.encode()[-size:].decode(errors="replace") if secrets else text
 
 
 def scopes(store: RunStore) -> list[str]:
@@ -129,7 +144,8 @@ def read_report(
     plan = store.plan(str(about["plan"]))
     outputs = store.get_json(store.layout.named("outputs.json"))
     inputs = store.inputs(str(about["inputs"]))
-    reader = _Reader(store, plan, told, run_has_outputs=outputs is not None)
+    secrets = secret_texts(inputs, about.get("sensitive", ()))
+    reader = _Reader(store, plan, told, run_has_outputs=outputs is not None, secrets=secrets)
     calls = reader.calls([call for call in plan.calls if only in (None, call.id)], lambda: until and clock() > until)
     state = run_state(calls, outputs is not None, told.state if told else None)
     starts = [call.started for call in calls if call.started is not None]
@@ -148,12 +164,12 @@ def read_report(
             for declared in plan.inputs
             if declared.name not in inputs and declared.default_text
         },
-        outputs=outputs,
+        outputs=redact(outputs, secrets),
         started=min(starts, default=None),
         ended=max(ends, default=None) if state in ("succeeded", "failed") else None,
         calls=calls,
         failures=failures_of(calls),
-        error=told.error if told else "",
+        error=redact(told.error, secrets) if told else "",
     )
 
 
@@ -171,8 +187,11 @@ class _Wanted:
 class _Reader:
     """Reads the shards of a run's calls."""
 
-    def __init__(self, store: RunStore, plan: Plan, told: Told | None, *, run_has_outputs: bool) -> None:
+    def __init__(
+        self, store: RunStore, plan: Plan, told: Told | None, *, run_has_outputs: bool, secrets: tuple[str, ...]
+    ) -> None:
         self.store = store
+        self.secrets = secrets
         self.plan = plan
         self.told = told
         self.run_has_outputs = run_has_outputs
@@ -257,7 +276,7 @@ class _Reader:
         return shard_report(
             wanted.call,
             shard_key(wanted.shard),
-            attempts,
+            [replace(attempt, reason=redact(attempt.reason, self.secrets)) for attempt in attempts],
             wanted.instance,
             run_has_outputs=self.run_has_outputs,
             folder=layout.shard(wanted.call, wanted.shard),

@@ -20,7 +20,7 @@ from .aws import Clients, side_by_side
 from .ecs.settings import EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .plan import Plan, Shard
-from .sensitive import secret_texts, sensitive_inputs, without_secrets
+from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import Layout, RunStore, split_uri
 from .task import StageIn
 
@@ -146,10 +146,14 @@ def begin_run(
     from .wdl.inputs import bind_inputs, file_values
 
     settings.check()
-    bound = bind_inputs(plan, inputs)
+    sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
+    try:
+        bound = bind_inputs(plan, inputs)
+    except InputsError as error:
+        hide(error, secret_texts({name.removeprefix(f"{plan.name}."): inputs[name] for name in inputs}, sensitive))
+        raise
     layout = Layout(settings.workspace, dag_id, run_id, scope)
     s3 = clients("s3")
-    sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
     given = list(file_values(plan, bound))
     _check_allowed(settings, given)
     readable = _check_files(RunStore(s3, layout), given)

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 
 from .errors import AuthorError, WdlEcsError
 from .plan import Shard
+from .printable import printable
 from .run import Run
+from .sensitive import redact
 
 WIDEST = 500
 """Mapped instances of one scatter at most; beyond this Airflow's scheduler takes more time than the chunks cost."""
@@ -40,16 +42,16 @@ def divide_scatter(run: Run, section: str, *, longest: int) -> list[str]:
     size = chunk_size(count, longest)
     run.store.write_division(section, {"shards": count, "chunk": size})
     if size == 1:
-        return distinct([run.evaluation.shard_label(section, (index,)) for index in range(count)])
+        return distinct([_label(run, section, (index,)) for index in range(count)])
     return [_chunk_label(first, min(first + size, count) - 1) for first in range(0, count, size)]
 
 
 def distinct(labels: Sequence[str]) -> list[str]:
     """Labels of shards as a person can tell them apart: one that is no word, or not the only one, has its index first.
 
-    What a page or a terminal would not print, or would act on, is replaced.
+    What a page or a terminal would not print, or would act on, is escaped.
     """
-    readable = [_readable(label) for label in labels]
+    readable = [printable(label) for label in labels]
     often = Counter(readable)
     named = [
         label if often[label] == 1 and label and label[0] not in "{[" else f"{index}: {label}".strip()
@@ -67,7 +69,7 @@ def label_of(run: Run, section: str, prefixes: Sequence[Shard]) -> str:
     if len(prefixes) > 1:
         return _chunk_label(prefixes[0][0], prefixes[-1][0])
     try:
-        return _readable(run.evaluation.shard_label(section, prefixes[0])) if prefixes else ""
+        return printable(_label(run, section, prefixes[0])) if prefixes else ""
     except WdlEcsError:
         return ""
 
@@ -76,8 +78,8 @@ def _chunk_label(first: int, last: int) -> str:
     return f"{first}-{last}" if first < last else str(first)
 
 
-def _readable(label: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in label)
+def _label(run: Run, section: str, shard: Shard) -> str:
+    return str(redact(run.evaluation.shard_label(section, shard), run.secrets))
 
 
 def map_index_prefixes(run: Run, section: str, map_index: int) -> Sequence[Shard]:

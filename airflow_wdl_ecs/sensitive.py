@@ -8,11 +8,15 @@ run's folder in S3, and the command. This module knows the plan; it knows neithe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
+from .errors import CallError, ProblemsError, WdlEcsError
 from .plan import Input, Plan
+from .printable import printable
 
 MASK = "***"
 """What stands in place of a secret."""
@@ -20,14 +24,17 @@ MASK = "***"
 SHORTEST = 4
 """Characters of the shortest text that is looked for elsewhere: a shorter one would blot out half of a log."""
 
+LONGEST = 2000
+"""Characters of a value that a line of a log shows."""
+
 
 class Log(Protocol):
     """What is told a story; a `logging.Logger` is one."""
 
-    def info(self, message: str, *values: Any) -> Any:
+    def info(self, message: str, /, *values: Any) -> Any:
         """Tell what happens."""
 
-    def warning(self, message: str, *values: Any) -> Any:
+    def warning(self, message: str, /, *values: Any) -> Any:
         """Tell what a person may want to change."""
 
 
@@ -54,9 +61,19 @@ def without_secrets(inputs: Mapping[str, Any], sensitive: Collection[str]) -> di
 
 
 def secret_texts(inputs: Mapping[str, Any], sensitive: Collection[str]) -> tuple[str, ...]:
-    """The texts in the values of sensitive inputs that must not be shown, the longest first."""
-    texts = {text for name in sensitive for text in _texts(inputs.get(name)) if len(text) >= SHORTEST}
+    """The texts in the values of sensitive inputs that must not be shown, the longest first.
+
+    A text of several lines is shown line by line, and in JSON with escapes, so these are secrets as well.
+    """
+    values = {text for name in sensitive for text in _texts(inputs.get(name))}
+    forms = {form for text in values for form in (text, *text.splitlines(), *_in_json(text))}
+    texts = {form for form in forms if len(form.strip()) >= SHORTEST}
     return tuple(sorted(texts, key=lambda text: (-len(text), text)))
+
+
+def _in_json(text: str) -> Iterator[str]:
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -89,10 +106,25 @@ def redact(value: Any, secrets: Iterable[str]) -> Any:
     return value
 
 
-class DiscreetLog:
-    """A log to which secrets are never told.
+def hide(error: WdlEcsError, secrets: tuple[str, ...]) -> None:
+    """Take the secrets out of an error."""
+    if not secrets:
+        return
+    error.message, error.hint = redact(error.message, secrets), redact(error.hint, secrets)
+    error.args = redact(error.args, secrets)
+    if isinstance(error, CallError):
+        error.stderr = redact(error.stderr, secrets)
+    if isinstance(error, ProblemsError):
+        error.problems = tuple(
+            replace(problem, message=redact(problem.message, secrets), excerpt=redact(problem.excerpt, secrets))
+            for problem in error.problems
+        )
 
-    :param secrets: as `secret_texts` gives them.
+
+class DiscreetLog:
+    """A log to which secrets are never told, and in which no value looks like a line of its own or is very long.
+
+    :param log: has ``info`` and ``warning``. :param secrets: as `secret_texts` gives them.
     """
 
     def __init__(self, log: Log, secrets: tuple[str, ...]) -> None:
@@ -108,4 +140,8 @@ class DiscreetLog:
         self._log.warning(redact(message, self._secrets), *(self._discreet(value) for value in values))
 
     def _discreet(self, value: Any) -> Any:
-        return value if isinstance(value, (int, float)) else redact(str(value), self._secrets)
+        if isinstance(value, (int, float)):
+            return value
+        # Cut last: of a secret that is cut, what is left could not be found.
+        text = redact(str(value), self._secrets)
+        return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)")

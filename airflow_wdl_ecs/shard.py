@@ -28,7 +28,8 @@ from .plan import Shard
 from .preparation import Prepared, prepare
 from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
-from .story import Log, durations, short, tell_inputs, tell_request
+from .sensitive import redact
+from .story import Log, as_json, durations, tell_inputs, tell_request
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
 
 STDERR_LINES = 20
@@ -126,7 +127,7 @@ class ShardRun:
         success = Success(self.hosted.try_number, self.attempts[-1].number, outputs, self.given)
         await in_thread(self.ledger.write_success, success)
         for name, value in outputs.items():
-            self.log.info("output %s = %s", name, short(value))
+            self.log.info("output %s = %s", name, as_json(value))
         return outputs
 
     async def _take_up(self) -> Outputs | None:
@@ -324,7 +325,7 @@ class ShardRun:
         """Record how an attempt has ended, and tell it."""
         attempt = self.attempts[-1] = attempt.knowing(task, result)
         outputs, status = await self._judge(prepared, task, result, tail)
-        self.attempts[-1] = attempt.ended(status)
+        self.attempts[-1] = attempt.ended(replace(status, reason=redact(status.reason, self.run.secrets)))
         took = durations(attempt)
         if took:
             self.log.info("attempt %d took: %s", attempt.number, took)

@@ -19,8 +19,6 @@ WHOLE_COMMAND = 60
 
 COMMAND_ENDS = 20
 
-_LONGEST_LINE = 500
-
 
 class Log(Protocol):
     """What the lifecycle tells its story to; a `logging.Logger` is one."""
@@ -35,7 +33,7 @@ class Log(Protocol):
 def tell_inputs(log: Log, inputs: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
     """Tell what a shard is given."""
     for name, value in inputs.items():
-        log.info("input %s = %s", name, short(value))
+        log.info("input %s = %s", name, as_json(value))
     ignored = ignored_attributes(runtime)
     if ignored:
         log.info("runtime attributes that do nothing here: %s", ", ".join(ignored))
@@ -59,7 +57,8 @@ def command_lines(command: str, where: str) -> Iterator[str]:
     text = command.rstrip()
     # A command section begins with a line break; the numbers are still those of the script.
     skipped = len(text) - len(text.lstrip("\n"))
-    lines = text.splitlines()[skipped:]
+    # Only what bash takes for the end of a line is one.
+    lines = text.split("\n")[skipped:] if text else []
     yield "command:"
     if len(lines) <= WHOLE_COMMAND:
         yield from _numbered(lines, skipped + 1)
@@ -70,7 +69,7 @@ def command_lines(command: str, where: str) -> Iterator[str]:
 
 
 def _numbered(lines: Sequence[str], first: int) -> Iterator[str]:
-    return (f"{number:4}  {_cut(line)}" for number, line in enumerate(lines, first))
+    return (f"{number:4}  {line}" for number, line in enumerate(lines, first))
 
 
 def durations(attempt: Attempt) -> str:
@@ -95,10 +94,6 @@ _WORDS = {
 }
 
 
-def short(value: Any) -> str:
-    """A value as JSON, or the beginning of it."""
-    return _cut(json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}… ({len(text)} characters)"
+def as_json(value: Any) -> str:
+    """A value as JSON."""
+    return json.dumps(value, ensure_ascii=False)

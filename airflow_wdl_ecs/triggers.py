@@ -103,7 +103,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
             return TaskFailedEvent() if HAS_ON_KILL else TriggerEvent("failed")
         if was_skipped(outcome):
             return TaskSkippedEvent()
-        outputs = xcom_of(outcome)
+        outputs = xcom_of(outcome, self.scope)
         pushed = await self._hosted().push_outputs(outputs, self.log)
         return TaskSuccessEvent(xcoms={**({} if pushed else {"return_value": outputs}), **shown.xcoms})
 

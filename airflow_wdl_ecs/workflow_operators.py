@@ -8,7 +8,7 @@ only when an operator executes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
@@ -17,6 +17,7 @@ from .lineage import operator_lineage
 from .links import RUN_LINKS
 from .params import given_inputs
 from .plan import Plan
+from .sensitive import DiscreetLog, redact
 from .task_context import airflow_errors, begin_run_of, open_run_of, settings_overrides
 from .templates import TemplatedInputs, as_given, read_texts
 
@@ -65,12 +66,14 @@ class WdlInputsOperator(TemplatedInputs):
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin the run."""
         from .shown import run_links
+        from .story import as_json
 
         with airflow_errors():
             run = begin_run_of(self.plan, self._all_inputs(context), context, self.settings, self.scope)
+            log = DiscreetLog(self.log, run.secrets)
             for name, value in run.shown_inputs.items():
-                self.log.info("input %s = %s", name, json.dumps(value, ensure_ascii=False))
-            self.log.info("the run's folder is %s", run.folder)
+                log.info("input %s = %s", name, as_json(value))
+            log.info("the run's folder is %s", run.folder)
             self.shown_links = run_links(run, self.log)
             return {"folder": run.folder, "inputs": run.shown_inputs}
 
@@ -156,17 +159,19 @@ class WdlOutputsOperator(BaseOperator):
         """Evaluate the outputs."""
         from .run import finish_run
         from .shown import run_links
+        from .story import as_json
 
         with airflow_errors():
             run = open_run_of(context, self.settings, self.scope)
             self.shown_links = run_links(run, self.log)
             outputs = finish_run(run)
+            log = DiscreetLog(self.log, run.secrets)
             for name, value in outputs.items():
-                self.log.info("output %s = %s", name, value)
+                log.info("output %s = %s", name, as_json(value))
             self._lineage = operator_lineage([run.inputs], [outputs])
             for asset in self.outlets:
                 if isinstance(asset, Asset):
-                    context["outlet_events"][asset].extra = asset_extra(run.folder, outputs)
+                    context["outlet_events"][asset].extra = asset_extra(run.folder, outputs, run.secrets)
             return outputs
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -192,13 +197,15 @@ def triggering_output(dag_id: str, output: str) -> str:
     return f"{{{{ {events}[-1].extra.outputs[{output!r}] if triggering_asset_events else none }}}}"
 
 
-def asset_extra(folder: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
+def asset_extra(folder: str, outputs: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
     """What an asset event says of a run.
 
+    :param secrets: texts that must not be shown.
     :return: ``folder``, the run's folder; ``uri``, that of ``outputs.json`` in it; ``outputs``, name -> value, files as
-        URIs. Airflow keeps it in its database, so outputs of more than `MOST_EXTRA` bytes are left to the ``uri``.
+        URIs. Airflow keeps it in its database and shows it, so outputs of more than `MOST_EXTRA` bytes, or with a
+        secret in them, are left to the ``uri``.
     """
     extra: dict[str, Any] = {"folder": folder, "uri": f"{folder}outputs.json"}
-    if len(json.dumps(outputs).encode()) <= MOST_EXTRA:
+    if len(json.dumps(outputs).encode()) <= MOST_EXTRA and redact(outputs, secrets) == outputs:
         extra["outputs"] = dict(outputs)
     return extra

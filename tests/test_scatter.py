@@ -26,7 +26,11 @@ def run_of(count):
         shard_count=lambda section, outer: count, shard_label=lambda section, shard: f"item {shard[0]}"
     )
     return SimpleNamespace(
-        evaluation=evaluation, store=Store(), folder="s3://b/r/", check_width=lambda what, shards: None
+        evaluation=evaluation,
+        store=Store(),
+        folder="s3://b/r/",
+        check_width=lambda what, shards: None,
+        secrets=("m 7",),
     )
 
 
@@ -86,7 +90,7 @@ def test_an_instance_whose_scatter_has_not_run_says_what_to_do():
         (["", "x", ""], ["0:", "x", "2:"]),
         (['{"a": 1}', "[]"], ['0: {"a": 1}', "1: []"]),
         (["1: x", "x", "x"], ["0: 1: x", "1: x", "2: x"]),
-        (["a\x1b[31mb\u202ec\x00"], ["a\ufffd[31mb\ufffdc\ufffd"]),
+        (["a\x1b[31mb\u202ec\x00"], ["a\\x1b[31mb\\u202ec\\x00"]),
         (['o\'brien "x" {{ y }}'], ['o\'brien "x" {{ y }}']),
         ([], []),
     ],
@@ -98,6 +102,7 @@ def test_labels_tell_shards_apart_and_play_no_tricks(labels, shown):
 def test_an_instance_knows_the_label_of_its_shards():
     run = run_of(25)
     assert label_of(run, "scatter_x", [(3,)]) == "item 3"
+    assert label_of(run, "scatter_x", [(7,)]) == "ite***", "a secret"
     assert label_of(run, "scatter_x", [(3,), (4,), (5,)]) == "3-5"
     assert label_of(run, "scatter_x", []) == ""
 

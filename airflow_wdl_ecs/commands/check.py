@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..printable import printable_lines
 from .option import LANGUAGE, Option
 
 NAME = "check"
@@ -32,5 +33,5 @@ def execute(options: argparse.Namespace) -> int:
                 continue
             failed = failed or problem.severity == "error" or options.strict
             if problem.severity == "error" or not options.no_warnings:
-                print(problem)
+                print(printable_lines(str(problem)))
     return 2 if failed else 0

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..local import client
 from ..local.airflow_home import user_home
+from ..printable import printable
 from .option import Option
 from .own_stdout import own_stdout
 
@@ -39,7 +40,7 @@ def execute(options: argparse.Namespace) -> int:
         print(json.dumps(listed, indent=2))
         return 0
     for task in listed:
-        print(_line(task, stopped=options.stop))
+        print(printable(_line(task, stopped=options.stop)))
     orphans = sum(bool(task["orphaned"]) for task in listed)
     done = " stopped" if options.stop else ""
     said = f"{len(tasks)} ECS tasks, {orphans} orphaned{done}"

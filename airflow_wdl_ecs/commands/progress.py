@@ -7,6 +7,7 @@ import time
 from typing import TextIO
 
 from ..plan import Plan
+from ..printable import printable
 
 WORDS = {
     "running": "running",
@@ -46,7 +47,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line, with the seconds since the beginning."""
-        print(f"[{time.monotonic() - self.began:7.1f} s] {text}", file=self.stream, flush=True)
+        print(f"[{time.monotonic() - self.began:7.1f} s] {printable(text)}", file=self.stream, flush=True)
 
 
 def label(task: str, index: int) -> str:

@@ -19,6 +19,7 @@ import msgspec
 from ..errors import InputsError, WdlEcsError
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
+from ..printable import printable
 from ..report import AttemptReport, CallReport, PhaseName, RunReport, ShardReport, to_json
 from .option import Option
 from .own_stdout import own_stdout
@@ -46,7 +47,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.as_json:
         print(json.dumps(to_json(found[0]), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(harmless(line) for line in text_of(*found)))
+        print("\n".join(printable(line) for line in text_of(*found)))
     return 0
 
 
@@ -121,11 +122,6 @@ def text_of(report: RunReport, tails: Tails) -> Iterator[str]:
     yield from _values("inputs", report.inputs)
     if report.outputs is not None:
         yield from _values("outputs", report.outputs)
-
-
-def harmless(line: str) -> str:
-    """A line without what a terminal would obey: a run's inputs and its stderr may hold anything."""
-    return "".join(letter if letter.isprintable() or letter == "\t" else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def _failures(report: RunReport, tails: Tails) -> Iterator[str]:

@@ -35,7 +35,6 @@ FINISH_LIMIT = 3.0
 """Seconds that the last look at a stream may take."""
 
 _PAGE = 1000
-_LONGEST = 2000
 _MISTAKES = 5
 """Failures one after the other, none of them a refusal, after which a stream is left alone."""
 
@@ -200,8 +199,6 @@ class LogTail:
 def _text(event: Mapping[str, Any]) -> str:
     """A line of a log, with its time (UTC) to the second."""
     line = str(event["message"]).rstrip("\r\n")
-    if len(line) > _LONGEST:
-        line = f"{line[:_LONGEST]}… ({len(line)} characters)"
     return f"{time.strftime('%H:%M:%S', time.gmtime(event['timestamp'] / 1000))}Z | {line}"
 
 

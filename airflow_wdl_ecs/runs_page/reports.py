@@ -19,7 +19,8 @@ from ..errors import SettingsError
 from ..host import airflow_clients, resolve_settings
 from ..ledger import Attempt, Ledger
 from ..report import ShardReport, indices, may_download, shortened, to_json
-from ..report_reading import Told, read_about, read_report, scopes
+from ..report_reading import Told, read_about, read_report, scopes, secrets_of, tail_without_secrets
+from ..sensitive import redact
 from ..storage import RunStore
 from . import airflow_runs
 from .airflow_runs import ListedRun
@@ -94,10 +95,8 @@ class RunOfAirflow:
         if name == LIVE:
             return self._live(call, shard, attempt)
         uri = f"{self.store.layout.attempt(call, indices(shard), attempt)}{name}"
-        data = self.store.tail(uri, size)
-        if not data and not self.store.exists(uri):
-            return None
-        return data.decode(errors="replace")
+        text = tail_without_secrets(self.store, uri, size, secrets_of(self.store))
+        return text if text or self.store.exists(uri) else None
 
     def _live(self, call: str, shard: str, number: int) -> str | None:
         """The last lines of an attempt's command in CloudWatch."""
@@ -114,7 +113,8 @@ class RunOfAirflow:
                 if error_code(error) == "ResourceNotFoundException":
                     return None
                 raise
-        return "".join(f"{event['message']}\n" for event in answer["events"])
+        text: str = redact("".join(f"{event['message']}\n" for event in answer["events"]), secrets_of(self.store))
+        return text
 
 
 def open_run_of_airflow(session: Session, run: ListedRun, scope: str | None) -> RunOfAirflow:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import WDL
 
 from ..errors import EvaluationError, Position, WdlEcsError
+from ..printable import printable
 
 Locate = Callable[[WDL.SourcePosition], Position]
 """From a position in a slice to the position in the user's source."""
@@ -41,7 +42,7 @@ def evaluating(
             error.shard = shard if error.shard is None else error.shard
             raise
         raise EvaluationError(
-            f"{what}: {error.message}", position=default, call=call, shard=shard, hint=error.hint
+            f"{what}: {printable(error.message)}", position=default, call=call, shard=shard, hint=error.hint
         ) from error
     except WdlEcsError:
         raise
@@ -54,7 +55,7 @@ def evaluating(
         position = locate(found) if found is not None and locate is not None else default
         hint = ours.hint if ours is not None else None
         raise EvaluationError(
-            f"{what}: {_message(error, hint)}", position=position, call=call, shard=shard, hint=hint
+            f"{what}: {printable(_message(error, hint))}", position=position, call=call, shard=shard, hint=hint
         ) from error
 
 

@@ -42,7 +42,7 @@ def test_a_run_in_words(run: FabricatedRun, capsys: pytest.CaptureFixture[str], 
     assert head.startswith("samples: failed\n")
     assert f"folder   {run.layout.folder}" in head
     assert "  the command failed with exit code 1\n" in rest
-    assert "    \ufffd]0;owned\ufffdno such luck\n" in rest
+    assert "    \\x1b]0;owned\\x07no such luck\n" in rest
     assert f"  everything of it is in {run.layout.attempt('work', (0, 1), 0)}\n" in rest
     assert "  its log is /wdl wdl/command/0\n" in rest
     lines = [line.split("  ") for line in rest.splitlines()]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 
 import pytest
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.errors import CallError, InputsError, Problem
+from airflow_wdl_ecs.host import xcom_of
+from airflow_wdl_ecs.ledger import Attempt, Ledger
+from airflow_wdl_ecs.lifecycle import CallOutcome
+from airflow_wdl_ecs.report_reading import read_report, stderr_of_failures
 from airflow_wdl_ecs.run import begin_run, open_run
-from airflow_wdl_ecs.sensitive import MASK, DiscreetLog, redact, secret_texts, sensitive_inputs, without_secrets
+from airflow_wdl_ecs.sensitive import MASK, DiscreetLog, hide, redact, secret_texts, sensitive_inputs, without_secrets
+from airflow_wdl_ecs.story import as_json
 from airflow_wdl_ecs.wdl.inputs import bind_inputs
 from airflow_wdl_ecs.wdl.lower import compile_wdl
+from airflow_wdl_ecs.workflow_operators import asset_extra
 
 from ..direct import DirectRunner
 from ..fake_aws import FakeS3
@@ -77,6 +86,86 @@ def test_a_log_is_not_told_them(caplog):
     log.info("input %s = %s in %d of %.1f s", "key", {"a": SECRET}, 3, 2.5)
     log.warning("%s", ValueError(f"no {SECRET}"))
     assert [record.getMessage() for record in caplog.records] == ["input key = {'a': '***'} in 3 of 2.5 s", "no ***"]
+
+
+def test_a_value_in_a_log_is_one_line_of_some_length(caplog):
+    caplog.set_level(logging.INFO)
+    log = DiscreetLog(logging.getLogger("t"), ())
+    log.info("output %s = %s", "x", "a\n[2026-01-01] ERROR all is lost\r\x1b[2J\u2028")
+    log.warning("%s", "y" * 5000)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "output x = a\\n[2026-01-01] ERROR all is lost\\r\\x1b[2J\\u2028"
+    assert second == "y" * 2000 + "… (5000 characters)"
+
+
+def test_no_part_of_a_secret_is_left_where_it_is_cut_split_or_written_as_json(caplog):
+    caplog.set_level(logging.INFO)
+    key = "-----BEGIN-----\nMIIE" + "k" * 3000 + '\ntail"é of it\n'
+    log = DiscreetLog(logging.getLogger("t"), secret_texts({"k": key}, ("k",)))
+    log.info("%s", as_json({"k": f"{key} and more"}))
+    log.info("%s", json.dumps(key))
+    log.info("%s", "  echo " + key.splitlines()[1])
+    log.info("%s", key)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ['{"k": "*** and more"}', '"***"', "  echo ***", "***"]
+
+
+def test_errors_are_rid_of_them():
+    error = CallError(f"failed with {SECRET}", stderr=f"no {SECRET}", hint=f"not {SECRET}", call="t", exit_code=3)
+    hide(error, (SECRET,))
+    assert SECRET not in repr(vars(error)) + repr(error.args)
+    assert str(error) == "call t: failed with ***\nnot ***"
+    problems = InputsError([Problem(f"bad {SECRET}", excerpt=SECRET)])
+    hide(problems, (SECRET,))
+    assert problems.problems == (Problem("bad ***", excerpt="***"),)
+    assert str(problems) == "bad ***\n***"
+
+
+def test_what_is_wrong_with_a_secret_does_not_say_it():
+    with pytest.raises(InputsError) as caught:
+        begin(FakeS3(), {"w.key": [SECRET], "db_password": "hunter22", "token_count": "plain words"})
+    assert SECRET not in str(caught.value)
+    assert "plain words" in str(caught.value)
+
+
+def test_xcoms_that_only_people_read_are_without_them():
+    outcome = CallOutcome({(): {"said": f"<{SECRET}>", "n": 1}}, secrets=(SECRET,))
+    assert xcom_of(outcome, None) == {"said": "<***>", "n": 1}
+    assert xcom_of(outcome, "align") == {"said": f"<{SECRET}>", "n": 1}
+
+
+def test_an_asset_event_leaves_outputs_with_them_to_the_runs_folder():
+    assert asset_extra("s3://b/", {"x": f"<{SECRET}>"}, [SECRET]) == {"folder": "s3://b/", "uri": "s3://b/outputs.json"}
+    assert asset_extra("s3://b/", {"x": "y"}, [SECRET])["outputs"] == {"x": "y"}
+
+
+def test_a_report_is_without_them_in_reasons_outputs_and_stderr():
+    s3 = FakeS3()
+    run = begin(s3, {"key": SECRET, "db_password": "hunter22"})
+    prefix = run.store.layout.attempt("t", (), 0)
+    run.store.put(f"{prefix}stderr", f"{'x' * 20}{SECRET}, hunter22\nend".encode())
+    run.store.put_json(run.store.layout.named("outputs.json"), {"said": f"it is {SECRET}"})
+    failed = Attempt(0, 1, "arn", "c", 1.0, kind="command_failed", reason=f"no {SECRET}", prefix=prefix)
+    Ledger(run.store, "t", ()).write_attempts([failed])
+    report = read_report(run.store)
+    assert report is not None
+    assert "hunter22" not in repr(report)
+    assert SECRET not in repr(report)
+    assert report.failures[0].reason == "no ***"
+    assert report.outputs == {"said": "it is ***"}
+    for size in (8, 15, 20, 100):
+        assert not {"secret", "ecret", "ter22", "hunter22"} & set(
+            re.split(r"[\W]", stderr_of_failures(run.store, report, size)["t/_"])
+        )
+
+
+def begin(s3, inputs):
+    class ecs:  # noqa: N801
+        class meta:  # noqa: N801
+            region_name = "eu-west-1"
+
+    settings = EcsSettings(cluster="c", workspace="s3://b", log_group="/g", launch_type="EC2")
+    return begin_run(settings, lambda name: s3 if name == "s3" else ecs, PLAN, inputs, dag_id="d", run_id="r")
 
 
 def test_a_run_knows_its_secrets_in_every_process():
