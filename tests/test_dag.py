@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+
 import pytest
 
 from airflow_wdl_ecs.dag import build_dag, transitive_reduction
 from airflow_wdl_ecs.errors import AuthorError, Position
 from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.plan import Call, Document, Expression, Input, Plan, Ref, Section, Task
+
+from .airflow_home import dag_serialization
 
 AT = Position("w.wdl", 1, 1)
 from_trigger = pytest.mark.skipif(not STARTS_FROM_TRIGGER, reason="calls start in the triggerer from Airflow 3.3 on")
@@ -176,3 +181,21 @@ def test_a_scatter_is_named_by_its_variable_and_its_group_by_its_label():
     dag = build_dag(plan(call("a", "scatter_x"), sections=(scatter("scatter_x"),)))
     assert dag.get_task("scatter_x.shards").task_display_name == "shards of x"
     assert dag.task_group.children["scatter_x"].tooltip == "scatter_x, at w.wdl:1:1"
+
+
+async def tell(**about: object) -> None:
+    """What a deadline alert calls."""
+
+
+def test_a_deadline_alert_goes_through_to_the_dag_and_the_database_form_of_it():
+    from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
+
+    alert = DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=timedelta(hours=3), callback=AsyncCallback(tell)
+    )
+    dag = build_dag(plan(call("a")), deadline=alert)
+    assert dag.deadline in (alert, [alert])
+    (serialized,) = dag_serialization().to_dict(dag)["dag"]["deadline"]
+    assert "DagRunQueuedAtDeadline" in json.dumps(serialized)
+    assert "10800" in json.dumps(serialized)
+    assert f"{tell.__module__}.tell" in json.dumps(serialized)
