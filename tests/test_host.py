@@ -1,0 +1,53 @@
+"""The boto3 clients of a process: shared as long as AWS takes their credentials."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from airflow_wdl_ecs.aws import on_bad_credentials
+from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.host import airflow_clients
+from airflow_wdl_ecs.local.endpoint import Endpoint
+
+
+@pytest.mark.local
+def test_a_connection_that_was_mended_is_taken_up_without_a_restart(
+    airflow_on_embedded_aws: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = airflow_on_embedded_aws
+    where = {"endpoint_url": endpoint.url, "region_name": endpoint.region}
+
+    def connect(login: str) -> None:
+        connection = {"conn_type": "aws", "login": login, "password": endpoint.secret_key, "extra": where}
+        monkeypatch.setenv("AIRFLOW_CONN_MENDED", json.dumps(connection))
+
+    clients = airflow_clients(EcsSettings.from_options({}, {"aws_conn_id": "mended", "region": endpoint.region}))
+    connect("AKIAEXPIRED")
+    expired = clients("ecs")
+    assert clients("ecs") is expired
+    with pytest.raises(ClientError, match="UnrecognizedClientException"):
+        expired.list_clusters()
+    connect(endpoint.access_key)
+    mended = clients("ecs")
+    assert mended is not expired
+    assert mended.list_clusters()["clusterArns"]
+    with pytest.raises(ClientError, match="ClusterNotFoundException"):
+        mended.run_task(cluster="none", taskDefinition="none")
+    assert clients("ecs") is mended
+
+
+def test_credentials_that_are_not_there_are_bad_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    import botocore.session
+
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    client = botocore.session.Session().create_client("ecs", region_name="us-east-1")
+    told: list[bool] = []
+    on_bad_credentials(client, lambda: told.append(True))
+    with pytest.raises(NoCredentialsError):
+        client.list_clusters()
+    assert told == [True]
