@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.host import failure_of
@@ -35,10 +36,12 @@ class Place:
     secret_key: str
     settings: dict[str, Any]
     run_id: str
+    proxy: str = ""
 
     def client(self, service: str) -> Any:
         keys = {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
-        return boto3.client(service, endpoint_url=self.url, region_name=self.region, **keys)
+        config = Config(proxies={"http": self.proxy} if self.proxy else {})
+        return boto3.client(service, endpoint_url=self.url, region_name=self.region, config=config, **keys)
 
     def clients(self) -> Any:
         made = {service: self.client(service) for service in ("s3", "ecs")}

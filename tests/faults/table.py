@@ -81,6 +81,38 @@ class SchedulerKill:
     arguments: str = ""
 
 
+TRIGGERER_KILLS: Mapping[str, Mapping[str, Any]] = {
+    "before RunTask": _held("ecs:RunTask"),
+    "after RunTask, before it is recorded": _held("s3:PUT", "attempts.json"),
+    "while the result is read": _held("s3:GET", "result.json", skip=1),
+    "before the success is recorded": _held("s3:PUT", "/calls/work/_/outputs.json"),
+}
+"""The step -> the request at which a triggerer is killed that hosts a call."""
+
+
+@dataclass(frozen=True)
+class WorkerKill:
+    """A worker of the local executor is killed (SIGKILL) that hosts a call whose command runs.
+
+    :param what: in words. :param becomes: what becomes of the call. :param retries: Airflow's, of the call.
+    :param with_process: whether the process of the task instance is killed, too.
+    """
+
+    what: str
+    becomes: str
+    retries: int
+    with_process: bool = True
+
+
+WORKER_KILLS: Sequence[WorkerKill] = (
+    WorkerKill("a worker that hosts a call, with the task instance's process", "succeeds in its next try", 1),
+    WorkerKill("a worker that hosts a call, without that process", "succeeds in its next try", 1, with_process=False),
+    WorkerKill(
+        "a worker that hosts a call without `retries`",
+        "fails; `orphans --stop` stops its ECS task",
+        0,
+    ),
+)
 _ON_A_WORKER = 'call_args={"work": {"deferrable": False}}'
 SCHEDULER_KILLS: Sequence[SchedulerKill] = (
     SchedulerKill("while the task `inputs` writes the run's folder", _held("s3:PUT", "/run.json")),
@@ -104,6 +136,8 @@ class AwsFault:
     :param commands: how often the command begins.
     :param tasks: how many ECS tasks are started. :param runtime: more of the task's runtime section.
     :param settings: overrides of settings. :param when_running: what happens to the task once its command has begun.
+    :param more: bytes more in the output file.
+    :param unreachable: seconds for which the host cannot reach AWS once the command has begun.
     """
 
     name: str
@@ -113,6 +147,8 @@ class AwsFault:
     runtime: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     when_running: Mapping[str, Any] = field(default_factory=dict)
+    more: int = 0
+    unreachable: float = 0.0
     short: bool = False
 
 
@@ -128,6 +164,8 @@ def _task(kind: str, **more: Any) -> dict[str, Any]:
     return {"tasks": [{"kind": kind, **more}]}
 
 
+_MULTIPART = 60_000_000
+"""Bytes that are uploaded in several parts."""
 _ECS = ("RunTask", "DescribeTasks", "DescribeTaskDefinition", "RegisterTaskDefinition")
 AWS_FAULTS: Sequence[AwsFault] = (
     AwsFault("every answer takes half a second", {"latency": {"*": 0.5}}),
@@ -178,7 +216,7 @@ AWS_FAULTS: Sequence[AwsFault] = (
         commands=2,
         tasks=2,
     ),
-    AwsFault("stage-in is killed", _task("kill", container="stage-in"), tasks=2),
+    AwsFault("stage-in is killed", {**_task("kill", container="stage-in"), "latency": {"s3:GET": 0.5}}, tasks=2),
     AwsFault("stage-out is killed", _task("kill", container="stage-out"), commands=2, tasks=2),
     AwsFault(
         "S3 says SlowDown to a third of what is asked",
@@ -205,6 +243,122 @@ AWS_FAULTS: Sequence[AwsFault] = (
     AwsFault(
         "the answer to an upload is lost",
         _requests({"operation": "s3:PUT", "kind": "drop", "after": True, "times": 2}),
+    ),
+    AwsFault(
+        "parts of a multipart upload break off or are refused, and so is its completion",
+        _requests(
+            {"operation": "s3:PUT", "kind": "drop", "key": "partNumber=", "times": 2},
+            {"operation": "s3:PUT", "kind": "error", "key": "partNumber=", "code": "InternalError", "times": 2},
+            {"operation": "s3:POST", "kind": "error", "key": "?uploads", "code": "SlowDown", "status": 503},
+            {"operation": "s3:POST", "kind": "error", "key": "uploadId=", "code": "InternalError"},
+        ),
+        more=_MULTIPART,
+    ),
+    AwsFault(
+        "lists of S3 are refused (HTTP 500) or cut short",
+        _requests(
+            {"operation": "s3:GET", "kind": "truncate", "key": "list-type=2"},
+            {"operation": "s3:GET", "kind": "error", "key": "list-type=2", "code": "InternalError", "times": 7},
+        ),
+    ),
+    AwsFault("ECS forgets the task as soon as it has stopped", {"forget_after": 0.0}, short=True),
+    AwsFault(
+        "every connection to AWS breaks off, and none can be made for five seconds",
+        {"latency": {"ecs:DescribeTasks": 0.3}},
+        unreachable=5.0,
+        short=True,
+    ),
+)
+
+_DENIED = {"kind": "error", "code": "AccessDeniedException", "status": 400}
+
+
+@dataclass(frozen=True)
+class FailedCall:
+    """Something that the deployer has to mend: the call fails of it, and the next try goes on.
+
+    :param faults: of the embedded AWS. :param when_running: whether they come once the command has begun.
+    :param error: the error's class. :param says: what is in its message.
+    """
+
+    name: str
+    faults: Mapping[str, Any]
+    error: str
+    says: Sequence[str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    when_running: bool = False
+    short: bool = False
+
+
+FAILED_CALLS: Sequence[FailedCall] = (
+    FailedCall(
+        "there is no capacity for as long as `capacity_timeout` says",
+        {"run_task_failures": ["RESOURCE:MEMORY"] * 100},
+        "CallError",
+        ("no capacity for 2 s: RESOURCE:MEMORY", "capacity_timeout"),
+        {"capacity_timeout": 2.0},
+        short=True,
+    ),
+    FailedCall(
+        "the credentials expire while the command runs",
+        _requests({**_DENIED, "operation": "ecs:DescribeTasks", "code": "ExpiredTokenException", "times": None}),
+        "SettingsError",
+        ("ExpiredTokenException", "check the Airflow connection that aws_conn_id names"),
+        when_running=True,
+        short=True,
+    ),
+    FailedCall(
+        "the permission to look at ECS tasks is taken away while the command runs",
+        _requests({**_DENIED, "operation": "ecs:DescribeTasks", "times": None}),
+        "SettingsError",
+        ("AccessDeniedException", "needs permission for DescribeTasks"),
+        when_running=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class StopFault:
+    """Something that AWS does while a call is being stopped.
+
+    :param says: what the error's message has, if there is to be one. :param runs_on: whether the task does, until
+        ``orphans`` stops it.
+    """
+
+    name: str
+    faults: Mapping[str, Any]
+    says: Sequence[str] = ()
+    runs_on: bool = False
+    short: bool = False
+
+
+STOP_FAULTS: Sequence[StopFault] = (
+    StopFault(
+        "StopTask and ListTasks are throttled, fail (HTTP 500) or break off at first",
+        _requests(
+            {"operation": "ecs:ListTasks", "kind": "error", "code": "ThrottlingException", "status": 400, "times": 7},
+            {"operation": "ecs:ListTasks", "kind": "drop", "times": 2},
+            {"operation": "ecs:StopTask", "kind": "error", "code": "ServerException", "times": 7},
+            {"operation": "ecs:StopTask", "kind": "drop", "after": True},
+        ),
+    ),
+    StopFault(
+        "ListTasks is refused",
+        _requests({**_DENIED, "operation": "ecs:ListTasks", "times": None}),
+        ("needs permission for ListTasks",),
+        short=True,
+    ),
+    StopFault(
+        "the ledger cannot be read",
+        _requests({**_DENIED, "operation": "s3:GET", "key": "attempts.json", "code": "AccessDenied", "status": 403}),
+        ("needs permission for GetObject",),
+    ),
+    StopFault(
+        "StopTask is refused",
+        _requests({**_DENIED, "operation": "ecs:StopTask", "times": None}),
+        ("needs permission for StopTask",),
+        runs_on=True,
+        short=True,
     ),
 )
 
@@ -245,13 +399,50 @@ def page() -> str:
         lines.append(f"| {fault.name} | succeeds | {often} | {fault.tasks} |")
     lines += [
         "",
+        "## What the deployer has to mend",
+        "",
+        "The call fails, says why, and spends none of its task's retries; when it is mended, a retry of Airflow's or a",
+        "clear goes on with the ECS task that is there.",
+        "",
+        "| What happens | The error says | Its command ran, in both tries | ECS tasks |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {failed.name} | {failed.says[-1]} | once | 1 |" for failed in FAILED_CALLS]
+    lines += [
+        "",
+        "## AWS fails while a call is being stopped",
+        "",
+        "| What happens | The ECS task | The log says |",
+        "|---|---|---|",
+    ]
+    for stop in STOP_FAULTS:
+        becomes = "runs on until `orphans --stop` stops it" if stop.runs_on else "is stopped"
+        lines.append(f"| {stop.name} | {becomes} | {'; '.join(stop.says) or 'nothing of it'} |")
+    lines += [
+        "",
+        "## Processes of Airflow are killed (SIGKILL)",
+        "",
+        "With real Airflow processes. Whatever supervises them starts them again.",
+        "",
+        "| What is killed | The call | Its command ran | ECS tasks |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| the triggerer, {step} | succeeds | once | 1 |" for step in TRIGGERER_KILLS]
+    lines += [f"| the scheduler with its workers, {kill.step} | succeeds | once | 1 |" for kill in SCHEDULER_KILLS]
+    lines += [f"| {kill.what} | {kill.becomes} | once | 1 |" for kill in WORKER_KILLS]
+    lines += [
+        "",
+        "Airflow notices that a worker is gone when its heartbeats have been missing for",
+        "`[scheduler] task_instance_heartbeat_timeout` seconds, 300 by default.",
+        "",
         "## What a user does in Airflow",
         "",
         "| In Airflow | The ECS tasks |",
         "|---|---|",
         "| clear one shard that runs | that shard's is stopped and a new one started; the others run on |",
         "| mark one shard failed, or succeeded | that shard's is stopped; the others run on |",
-        "| mark the run failed, delete the run | all of the run are stopped; other runs' are not |",
+        "| mark the run failed | all of the run are stopped; other runs' are not |",
+        "| delete a run | Airflow refuses while it runs (409); a new run with the id of a deleted one begins anew |",
         "| DAG run timeout, `execution_timeout` | all that the timeout ends are stopped |",
         "| retry one shard that failed, or clear one that succeeded | that shard runs again, alone |",
         "| pause the DAG; restart or lose a triggerer or the scheduler | none is stopped, none is started again |",

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from .embedded_airflow import SOON, EmbeddedAirflow, WorkflowRun, until
+from .table import TRIGGERER_KILLS
 
 pytestmark = [pytest.mark.timeout(600)]
 in_short, in_full = pytest.mark.faults, pytest.mark.faults_in_full
@@ -212,37 +213,15 @@ def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on(airflow: Embedd
     assert (run.times("a"), run.times("b")) == (1, 1)
 
 
-STEPS = {
-    "before RunTask": {"operation": "ecs:RunTask", "kind": "hold", "abandon": True},
-    "after RunTask, before it is recorded": {
-        "operation": "s3:PUT",
-        "key": "attempts.json",
-        "kind": "hold",
-        "abandon": True,
-    },
-    "while the result is read": {
-        "operation": "s3:GET",
-        "key": "result.json",
-        "skip": 1,
-        "kind": "hold",
-        "abandon": True,
-    },
-    "before the success is recorded": {
-        "operation": "s3:PUT",
-        "key": "/calls/work/_/outputs.json",
-        "kind": "hold",
-        "abandon": True,
-    },
-}
 ONE = WDL[: WDL.index("workflow w")] + "workflow w { input { String marks } call work { input: name = 'a', marks } }"
 
 
 @in_full
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", TRIGGERER_KILLS)
 def test_a_triggerer_that_is_killed_at_a_step_is_followed_by_one_that_goes_on(
     airflow: EmbeddedAirflow, step: str
 ) -> None:
-    airflow.aws.set_faults(requests=[STEPS[step]])
+    airflow.aws.set_faults(requests=[TRIGGERER_KILLS[step]])
     try:
         run = airflow.run(ONE)
         run.release("a")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from .embedded_airflow import EmbeddedAirflow, WorkflowRun, until
-from .table import SCHEDULER_KILLS, SchedulerKill
+from .table import SCHEDULER_KILLS, WORKER_KILLS, SchedulerKill, WorkerKill
 from .test_control import ONE, begun, outputs, stopped
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.faults_in_full]
@@ -20,45 +20,40 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.faults_in_full]
 ON_A_WORKER = 'call_args={"work": {"deferrable": False, "retries": %d, "retry_delay": timedelta(seconds=1)}}'
 
 
-def kill_workers(run: WorkflowRun, *, with_processes: bool = True) -> None:
-    """Kill the local executor's workers that run a run's task instances, and the instances' own processes."""
-    processes = [psutil.Process(pid) for pid in run.airflow.workers(run)]
-    assert processes
-    workers = [process.parent() for process in processes]
-    for worker in workers:
-        assert worker is not None
-        assert "LocalExecutor" in " ".join(worker.cmdline())
-        os.kill(worker.pid, signal.SIGKILL)
-    for process in processes if with_processes else []:
-        os.kill(process.pid, signal.SIGKILL)
+def kill_worker(run: WorkflowRun, kill: WorkerKill) -> None:
+    """Kill the local executor's worker that runs a run's task instance, and the instance's own process."""
+    (process,) = [psutil.Process(pid) for pid in run.airflow.workers(run)]
+    worker = process.parent()
+    assert worker is not None
+    assert "LocalExecutor" in " ".join(worker.cmdline())
+    for victim in (worker, process) if kill.with_process else (worker,):
+        os.kill(victim.pid, signal.SIGKILL)
 
 
-def test_workers_that_are_killed_with_their_supervisors_are_missed_and_followed(airflow: EmbeddedAirflow) -> None:
-    # Each has one of the few workers that a small machine's executor has.
-    followed, alone, last = runs = [airflow.run(ONE, ON_A_WORKER % retries) for retries in (1, 1, 0)]
+def test_workers_that_are_killed_are_missed_and_followed(airflow: EmbeddedAirflow) -> None:
+    # All at once, since it takes Airflow minutes; a small machine's executor has four workers.
+    runs = [airflow.run(ONE, ON_A_WORKER % kill.retries) for kill in WORKER_KILLS]
     for run in runs:
-        until(lambda run=run: run.started("a"), what=run.instances)
-        until(lambda run=run: len(airflow.workers(run)) == 1, what=run.instances)
+        until(lambda run=run: run.started("a") and len(airflow.workers(run)) == 1, what=run.instances)
     before = [run.running() for run in runs]
-    kill_workers(followed)
-    kill_workers(alone, with_processes=False)
-    kill_workers(last)
-    # Airflow misses their heartbeats.
-    for run in (followed, alone):
-        until(lambda run=run: run.instance("work") == ("running", 2), 400, run.instances)
-    assert last.ended() == "failed"
+    for kill, run in zip(WORKER_KILLS, runs, strict=True):
+        kill_worker(run, kill)
+    for kill, run in zip(WORKER_KILLS, runs, strict=True):
+        ends = ("running", 2) if kill.retries else ("failed", 1)
+        until(lambda run=run, ends=ends: run.instance("work") == ends, 400, run.instances)
     assert [run.running() for run in runs] == before
-    for run in (followed, alone):
-        run.release("a")
-        assert run.ended() == "success"
-        assert outputs(run) == "a"
+    for kill, run in zip(WORKER_KILLS, runs, strict=True):
+        if kill.retries:
+            run.release("a")
+            assert run.ended() == "success"
+            assert outputs(run) == "a"
+        else:
+            assert run.ended() == "failed"
+            airflow.service.ask("orphans", stop=True)
+            stopped(run, "_")
         assert len(run.tasks()) == 1
         assert not run.running()
         assert run.times("a") == 1
-    # Nobody was left who could have stopped this one.
-    airflow.service.ask("orphans", stop=True)
-    stopped(last, "_")
-    assert last.times("a") == 1
 
 
 @pytest.mark.parametrize("kill", [pytest.param(kill, id=kill.step) for kill in SCHEDULER_KILLS])

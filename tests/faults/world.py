@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from airflow_wdl_ecs.ecs.request import attempt_prefix
+from airflow_wdl_ecs.ledger import Ledger
 from airflow_wdl_ecs.local.endpoint import Endpoint
 
 from .host import Place
@@ -15,12 +18,13 @@ from .host import Place
 WDL = """
 version 1.1
 task work {
-  input { String marks  Boolean fails }
+  input { String marks  Boolean fails  Int more }
   command <<<
     echo begun >> '~{marks}/begun'
     until [ -e '~{marks}/go' ]; do sleep 0.05; done
     sleep 0.3
     echo kept > kept.txt
+    head -c ~{more} /dev/zero >> kept.txt
     echo done
     exit ~{if fails then 3 else 0}
   >>>
@@ -70,9 +74,13 @@ class World:
         self.place = Place(*keys, given, f"run{next(_numbers)}")
         self.ecs, self.s3 = self.place.client("ecs"), self.place.client("s3")
 
-    def begin(self, *, fails: bool = False, runtime: str = "") -> None:
+    def begin(self, *, fails: bool = False, runtime: str = "", more: int = 0) -> None:
+        """Begin the run.
+
+        :param runtime: more of the task's runtime section. :param more: bytes more in its output file.
+        """
         wdl = WDL.replace("RUNTIME", runtime)
-        self.place.begin(wdl, {"marks": str(self.folder), "fails": fails})
+        self.place.begin(wdl, {"marks": str(self.folder), "fails": fails, "more": more})
 
     def times(self) -> int:
         """How often the command has begun."""
@@ -97,8 +105,9 @@ class World:
         return [task["taskArn"] for task in self.tasks() if task["desiredStatus"] != "STOPPED"]
 
     def tasks_started(self) -> int:
-        """How many ECS tasks were started, as the command streams of their logs say: also those that are forgotten."""
-        return len({task["taskArn"] for task in self.tasks()} | self._forgotten)
+        """How many ECS tasks were started, as ECS and the ledger say: also those that are forgotten."""
+        recorded = {attempt.arn for attempt in Ledger(self.place.open().store, "work", ()).attempts() if attempt.arn}
+        return len({task["taskArn"] for task in self.tasks()} | self._forgotten | recorded)
 
     _forgotten: set[str] = set()  # noqa: RUF012
 
@@ -117,6 +126,12 @@ class World:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         data: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         return data
+
+    def spared(self, faults: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The faults of requests among those in force that have met none, or not as many as they were meant for."""
+        left = json.loads(self.endpoint.ask("/_wdl/faults"))["requests"]
+        given = faults.get("requests", ())
+        return [now for _, now in zip(given, left, strict=True) if now["times"]]
 
     def stop_all(self) -> None:
         for arn in self.running():
