@@ -263,9 +263,9 @@ AWS_FAULTS: Sequence[AwsFault] = (
     ),
     AwsFault("ECS forgets the task as soon as it has stopped", {"forget_after": 0.0}, short=True),
     AwsFault(
-        "every connection to AWS breaks off, and none can be made for five seconds",
+        "every connection to AWS breaks off, and none can be made for three seconds",
         {"latency": {"ecs:DescribeTasks": 0.3}},
-        unreachable=5.0,
+        unreachable=3.0,
         short=True,
     ),
 )

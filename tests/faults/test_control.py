@@ -83,7 +83,7 @@ def test_marking_one_shard_failed_stops_its_task_alone(airflow: EmbeddedAirflow,
     assert (run.times("a"), run.times("b")) == (1, 1)
 
 
-@pytest.mark.parametrize("host", EACH_HOST)
+@pytest.mark.parametrize("host", [pytest.param("triggerer", marks=in_short), *EACH_HOST_IN_FULL[1:]])
 def test_clearing_one_shard_that_runs_stops_its_task_and_runs_it_afresh(airflow: EmbeddedAirflow, host: str) -> None:
     run = begun(airflow, HOSTS[host])
     before = run.running()
@@ -141,7 +141,7 @@ def test_marking_a_run_failed_stops_all_its_tasks_and_no_other_runs(airflow: Emb
     assert other.ended() == "success"
 
 
-@in_short
+@in_full
 def test_the_timeout_of_a_dag_run_stops_its_tasks(airflow: EmbeddedAirflow) -> None:
     run = begun(airflow, "dagrun_timeout=timedelta(seconds=15)")
     assert run.ended() == "failed"
