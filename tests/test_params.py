@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -47,12 +48,22 @@ def test_a_default_is_what_it_was_or_described_in_wdl(wdl_type, default, shown):
     assert (default in param.description) == (shown is None)
 
 
+def validate_with(params, conf):
+    """Check params as Airflow does when a run is given this conf."""
+    if hasattr(params, "deep_merge"):
+        params.deep_merge(conf).validate()
+    else:  # Airflow 3.1
+        merged = copy.deepcopy(params)
+        merged.update(conf)
+        merged.validate()
+
+
 def test_a_required_input_survives_as_well_and_may_come_under_its_full_name():
     plan = compile_wdl("version 1.1\nworkflow w {\n  input {\n    String name\n    Boolean paired\n  }\n}\n")
     serialised = json.loads(json.dumps(DagSerialization.to_dict(build_dag(plan, dag_id="w"))))
     params = DagSerialization.from_dict(serialised).params
-    params.deep_merge({"w.name": "a"}).validate()
-    params.deep_merge({"name": "a", "paired": "true"}).validate()
+    validate_with(params, {"w.name": "a"})
+    validate_with(params, {"name": "a", "paired": "true"})
     with pytest.raises(Exception, match="Invalid input for param name"):
-        params.deep_merge({"name": 3}).validate()
+        validate_with(params, {"name": 3})
     assert params.get_param("name").schema["type"] == "string"
