@@ -26,6 +26,9 @@ dag = wdl_dag(
     # call_args={{"{call}": {{"pool": "default_pool"}}}}, for what an Airflow operator takes
 )
 '''
+LONGEST_NAME = 200
+"""Characters of a name: Airflow takes ids of 250, and file systems names of 255 with their ending."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -49,6 +52,8 @@ def write_dag(plan: Plan, folder: Path, *, name: str | None = None, dag_id: str 
     for what, text in (("--name", name), ("--dag-id", dag_id)):
         if not _NAME.fullmatch(text):
             raise InputsError(f"{what} {text!r}: only letters, digits, '_', '-' and '.' are allowed")
+        if len(text) > LONGEST_NAME:
+            raise InputsError(f"{what} has {len(text)} characters; {LONGEST_NAME} is the most")
     folder.mkdir(parents=True, exist_ok=True)
     plan_path, dag_path = folder / f"{name}.plan.json", folder / f"{name}.py"
     plan_path.write_bytes(plan.to_json(indent=1) + b"\n")

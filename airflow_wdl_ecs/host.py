@@ -27,6 +27,7 @@ from .scatter import label_of, map_index_prefixes
 from .sensitive import redact
 from .shown import ShownCall
 from .storage import shard_key
+from .xcom_values import xcom_value
 
 
 def resolve_settings(overrides: Mapping[str, Any] | None = None) -> EcsSettings:
@@ -237,8 +238,8 @@ def xcom_of(outcome: CallOutcome, scope: str | None) -> Any:
     """
     outputs: dict[Shard, Any] = outcome.outputs if scope is not None else redact(outcome.outputs, outcome.secrets)
     if len(outputs) == 1:
-        return next(iter(outputs.values()))
-    return {shard_key(shard): values for shard, values in outputs.items()}
+        return xcom_value(next(iter(outputs.values())))
+    return xcom_value({shard_key(shard): values for shard, values in outputs.items()})
 
 
 def failure_of(outcome: CallOutcome) -> WdlEcsError | None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from .aws import Clients, aws_errors, patient
 from .ecs.client import DESCRIBE_AT_ONCE
@@ -22,7 +21,7 @@ from .errors import AuthorError, WdlEcsError
 from .ledger import Attempt, Ledger
 from .plan import Shard
 from .run import Run, open_run
-from .storage import RunStore
+from .storage import RunStore, name_of
 
 YOUNG = 120.0
 """Seconds for which a task may be in no ledger, since its host is just recording it."""
@@ -234,18 +233,13 @@ def _attempted(folder: str) -> _Attempted | None:
     if not calls or len(parts) != 3 or not parts[2].isdigit():
         return None
     shard = () if parts[1] == "_" else tuple(int(part) for part in parts[1].split("."))
-    return _Attempted(f"{run}/", _unescaped(parts[0]), shard, int(parts[2]))
+    return _Attempted(f"{run}/", name_of(parts[0]) or parts[0], shard, int(parts[2]))
 
 
 def _named(path: str) -> tuple[str, str]:
     """DAG id and run id of a run's folder below ``runs/``."""
     dag, run, *_ = [*path.split("/"), "", ""]
-    return _unescaped(dag), _unescaped(run)
-
-
-def _unescaped(segment: str) -> str:
-    """The name that `storage.key_safe` has made a segment of a key."""
-    return unquote(segment.replace("%", "%25").replace("=", "%"))
+    return name_of(dag) or dag, name_of(run) or run
 
 
 def _nowhere(settings: EcsSettings) -> Any:

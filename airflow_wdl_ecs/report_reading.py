@@ -29,7 +29,7 @@ from .report import (
     shard_report,
 )
 from .sensitive import redact, secret_texts, without_secrets
-from .storage import Layout, Recent, RunStore, key_safe, shard_key
+from .storage import Layout, Recent, RunStore, key_safe, name_of, shard_key
 
 MOST_SCOPES = 1000
 """Runs of operators on their own that are told of within one Airflow run."""
@@ -105,14 +105,15 @@ def tail_without_secrets(store: RunStore, uri: str, size: int, secrets: tuple[st
 def scopes(store: RunStore) -> list[str]:
     """The operators on their own that have a run within the Airflow run of a store, `MOST_SCOPES` at most."""
     names = store.folders(store.layout.named("tasks/"))
-    return [name_of(name) for name in names[:MOST_SCOPES]]
+    return [_scope(store, name) for name in names[:MOST_SCOPES]]
 
 
-def name_of(segment: str) -> str:
-    """The name that `key_safe` has made a segment of."""
-    head, *escaped = segment.encode().split(b"=")
-    found = head + b"".join(bytes.fromhex(text[:2].decode()) + text[2:] for text in escaped if len(text) > 1)
-    return found.decode(errors="replace")
+def _scope(store: RunStore, segment: str) -> str:
+    name = name_of(segment)
+    if name is not None:
+        return name
+    about = store.get_json(store.layout.named(f"tasks/{segment}/run.json")) or {}
+    return str(about.get("scope") or segment)
 
 
 def read_about(store: RunStore) -> dict[str, Any] | None:

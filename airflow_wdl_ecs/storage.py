@@ -41,15 +41,40 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
+LONGEST_SEGMENT = 200
+"""Characters of a name as a segment of a key: a key has 1,024 bytes at most (S3 user guide, "Naming objects"), in which
+there must be room for a DAG, a run, a call and the path of an output."""
+
+
 def key_safe(name: str) -> str:
     """A name as one segment of an S3 key: different names give different segments, and it reads like the name.
 
     Characters other than letters, digits, ``_``, ``.`` and ``-`` become ``=XX`` per byte of UTF-8; so do the names
-    that a path would swallow (empty, ``.``, ``..``).
+    that a path would swallow (empty, ``.``, ``..``). Of what would be longer than `LONGEST_SEGMENT` the beginning is
+    left, with ``=_`` and a digest of the name.
     """
     if name in ("", ".", ".."):
         return "=" + "".join("=2E" for _ in name)
-    return _UNSAFE.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), name)
+    safe = _UNSAFE.sub(lambda found: "".join(f"={byte:02X}" for byte in _bytes(found[0])), name)
+    if len(safe) <= LONGEST_SEGMENT:
+        return safe
+    digest = hashlib.sha256(_bytes(name)).hexdigest()[:32]
+    head = re.sub(r"=[0-9A-F]?$", "", safe[: LONGEST_SEGMENT - len(digest) - 2])
+    return f"{head}=_{digest}"
+
+
+def name_of(segment: str) -> str | None:
+    """The name that `key_safe` has made a segment of; None if the segment has only its beginning, or is none."""
+    head, *escaped = segment.encode().split(b"=")
+    try:
+        found = head + b"".join(bytes.fromhex(text[:2].decode()) + text[2:] for text in escaped if len(text) > 1)
+        return found.decode(errors="surrogatepass")
+    except ValueError:
+        return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 def shard_key(shard: Shard) -> str:

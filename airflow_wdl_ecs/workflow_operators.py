@@ -20,6 +20,7 @@ from .plan import Plan
 from .sensitive import DiscreetLog, redact
 from .task_context import airflow_errors, begin_run_of, open_run_of, settings_overrides
 from .templates import TemplatedInputs, as_given, read_texts
+from .xcom_values import xcom_value
 
 if TYPE_CHECKING:
     import jinja2
@@ -75,7 +76,7 @@ class WdlInputsOperator(TemplatedInputs):
                 log.info("input %s = %s", name, as_json(value))
             log.info("the run's folder is %s", run.folder)
             self.shown_links = run_links(run, self.log)
-            return {"folder": run.folder, "inputs": run.shown_inputs}
+            return {"folder": run.folder, "inputs": xcom_value(run.shown_inputs)}
 
     def _all_inputs(self, context: Context) -> dict[str, Any]:
         """What the DAG run gives, and for the rest what the DAG's author gives."""
@@ -172,7 +173,7 @@ class WdlOutputsOperator(BaseOperator):
             for asset in self.outlets:
                 if isinstance(asset, Asset):
                     context["outlet_events"][asset].extra = asset_extra(run.folder, outputs, run.secrets)
-            return outputs
+            return {name: xcom_value(value) for name, value in outputs.items()}
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """The files that the workflow was given and those that it gives, for the OpenLineage provider."""
@@ -207,5 +208,5 @@ def asset_extra(folder: str, outputs: Mapping[str, Any], secrets: Collection[str
     """
     extra: dict[str, Any] = {"folder": folder, "uri": f"{folder}outputs.json"}
     if len(json.dumps(outputs).encode()) <= MOST_EXTRA and redact(outputs, secrets) == outputs:
-        extra["outputs"] = dict(outputs)
+        extra["outputs"] = xcom_value(outputs)
     return extra

@@ -6,14 +6,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_wdl_ecs import report_reading
 from airflow_wdl_ecs.errors import WdlEcsError
 from airflow_wdl_ecs.report import Instance, shortened, to_json
-from airflow_wdl_ecs.report_reading import Told, layout_of, name_of, read_report, scopes
-from airflow_wdl_ecs.storage import Layout, Recent, RunStore, key_safe
+from airflow_wdl_ecs.report_reading import Told, layout_of, read_report, scopes
+from airflow_wdl_ecs.storage import Layout, Recent, RunStore
 
 from .fabricated_run import FabricatedRun, attempt
 from .fake_aws import FakeS3
@@ -130,8 +128,3 @@ def test_ten_thousand_shards_are_read_in_parts_and_once(s3: FakeS3) -> None:
     assert whole.calls[0].counts == {"succeeded": 10_000}
     again = len([kind for kind, key in s3.calls[before:] if key.endswith("attempts.json")])
     assert again == call.unread
-
-
-@given(st.text(max_size=8))
-def test_names_come_back_from_their_segments(name: str) -> None:
-    assert name_of(key_safe(name)) == name

@@ -69,6 +69,7 @@ stored() {
 
 _GUARD = """\
 # What went wrong is kept beside the attempt, since a container's log may be out of reach.
+rm -rf -- "$folder/{name}.log"
 stage 2>&1 | tee "$folder/{name}.log" >&2
 code=${{PIPESTATUS[0]}}
 if (( code != 0 )); then again put_file "$folder/{name}.log" "${{prefix}}{name}.log"; fi
@@ -116,7 +117,9 @@ stage() {{
   mark stage_out_started "${{began-}}"
   upload=$folder/upload
   exit_code=-1
-  if [[ -s $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi
+  # The command could write here: no link is followed, and bash would evaluate what is in brackets as a command.
+  if [[ -f $folder/exit_code && ! -L $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi
+  if [[ ! $exit_code =~ ^(0|[1-9][0-9]{{0,2}})$ ]]; then exit_code=-1; fi
   cd "$work" || return
   if {success}; then
 {wanted}\

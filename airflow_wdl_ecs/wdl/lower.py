@@ -13,11 +13,12 @@ from pathlib import Path
 import WDL
 from WDL import Type
 
-from ..errors import AuthorError
+from ..errors import AuthorError, Problem
 from ..plan import ROOT, Call, Decl, Expression, Output, Plan, Ref, Section
 from .documents import Documents, NoSuchTypeError, refuse
 from .expressions import lower_expression
 from .load import Read, load, position, read_location
+from .nesting import LONGEST_ID
 from .scopes import Ids, Scope, open_scope
 from .settable import InputsOf, is_private, task_inputs
 from .source_files import files_beside
@@ -118,6 +119,7 @@ class _Lowering:
         return self.plan(task.name, task)
 
     def plan(self, name: str, target: WDL.Tree.Workflow | WDL.Tree.Task) -> Plan:
+        self.check_names(name, target)
         sections, calls = with_upstream(self.sections, self.decls, self.calls, self.after)
         keys = self.slices.keys()
         return Plan(
@@ -134,6 +136,18 @@ class _Lowering:
             position=position(target),
             files=files_beside(self.document),
         )
+
+    def check_names(self, name: str, target: WDL.Tree.Workflow | WDL.Tree.Task) -> None:
+        """Refuse what cannot be the id of a DAG or a task in Airflow."""
+        named = [(name, position(target)), *((call.id, call.position) for call in self.calls)]
+        named += [(section.id, section.position) for section in self.sections]
+        problems = [
+            Problem(f"the name {id_[:50]}... has {len(id_)} characters; {LONGEST_ID} is the most", place)
+            for id_, place in named
+            if len(id_) > LONGEST_ID
+        ]
+        if problems:
+            raise AuthorError(problems, hint="its parts are the names of the calls around it; give them shorter ones")
 
     def scope(self, scope: Scope, call: tuple[WDL.Tree.Call, Scope, str] | None, after: tuple[str, ...]) -> None:
         """Lower a workflow.

@@ -42,6 +42,10 @@ DEEPEST_SECTION = 40
 DEEPEST_TYPE = 16
 """Types within types."""
 
+LONGEST_ID = 200
+"""Characters of a call's id, which is the names of the subworkflow calls around it and its own, and of a workflow's
+name: Airflow takes ids of 250, and those of task groups come before them."""
+
 _LITERALS = (Expr.Array, Expr.Map, Expr.Struct)
 _SECTIONS = (Tree.Scatter, Tree.Conditional)
 

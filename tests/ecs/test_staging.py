@@ -502,6 +502,58 @@ def test_links_to_inputs_are_kept_by_content_and_links_out_are_refused(stage):
 
 
 @pytest.mark.local
+def test_what_a_command_plants_in_its_folder_is_not_followed(stage):
+    (stage.root / "secret").write_text("secret")
+    (stage.root / "outside").mkdir()
+    (stage.root / "outside/file").write_text("secret")
+    command = "\n".join(
+        [
+            "cd ..; echo 1 >work/mine",
+            f"mkdir upload; ln -s '{stage.root}/outside' upload/work; ln -s '{stage.root}/secret' upload/stolen",
+            f"rm stdout stderr; ln -s '{stage.root}/secret' stdout; ln -s '{stage.root}/secret' stderr",
+            f"ln -s '{stage.root}/secret' result.json; mkfifo stage-out.log",
+        ]
+    )
+    result = stage.all(stage.request(command, outputs=OutputRequest(everything=True)))
+    assert (result.exit_code, stage.kept()) == (0, {"mine": b"1\n"})
+    assert (result.stdout_size, result.stderr_size) == (0, 0)
+    listed = stage.s3.list_objects_v2(Bucket=stage.bucket, Prefix=stage.prefix)["Contents"]
+    assert {item["Key"].removeprefix(stage.prefix) for item in listed} == {"result.json", "work/mine"}
+    assert (stage.root / "secret").read_text() == "secret"
+    assert [path.name for path in (stage.root / "outside").iterdir()] == ["file"]
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("stage", ["s5cmd"], indirect=True)
+@pytest.mark.parametrize(
+    "planted",
+    ["printf 'x[$(touch pwned)]' >$code", "ln -s $PWD/mine $code", "printf '0, \"files\": []' >$code", "mkfifo $code"],
+)
+def test_an_exit_code_is_a_number_whatever_a_command_leaves_in_its_place(stage, planted):
+    # What a process could do that has outlived its command.
+    request = stage.request("echo 0 >mine")
+    assert stage.script(stage_in_script(request, stage.tool)).returncode == 0
+    work = Path(request.folder) / "work"
+    subprocess.run(["bash", f"{request.folder}/run.sh"], env=stage.environment, timeout=60, check=False)
+    (work.parent / "exit_code").unlink()
+    subprocess.run(["bash", "-c", f"code=../exit_code; {planted}"], cwd=work, check=True)
+    done = stage.script(stage_out_script(request, stage.tool, ZERO))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(stage.get("result.json"))["exit_code"] == -1
+    assert sorted(path.name for path in work.iterdir()) == ["mine"]
+
+
+@pytest.mark.local
+def test_a_path_that_no_key_of_s3_can_hold_is_said_to_be_one(stage):
+    part = "é" * 125
+    command = f"p={part}; mkdir -p $p/$p/$p/$p; echo 1 >$p/$p/$p/$p/f; echo 2 >short"
+    result = stage.all(stage.request(command, outputs=OutputRequest(everything=True)))
+    assert stage.kept() == {"short": b"2\n"}
+    assert len(result.problems) == 1
+    assert result.problems[0].endswith("has a path of 1005 bytes, with which S3's key would have more than 1024")
+
+
+@pytest.mark.local
 def test_everything_is_kept_when_asked(stage):
     command = "mkdir -p a/b; echo 1 >a/b/c; echo 2 >.d; mkfifo pipe"
     result = stage.all(stage.request(command, outputs=OutputRequest(everything=True)))

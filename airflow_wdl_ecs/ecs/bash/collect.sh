@@ -118,10 +118,13 @@ keep_glob() {
 
 # Leave out of `files` what cannot be kept, and say why.
 sift() {
-  local file path found=() real=() paths=() from index
+  local file path found=() real=() paths=() from index LC_ALL=C
+  local key=${prefix#s3://*/}work/
   for file in "${files[@]}"; do
     path=$work/$file
-    if [[ ! -e $path ]]; then
+    if (( ${#key} + ${#file} > 1024 )); then
+      problems+=("${file:0:200}... has a path of ${#file} bytes, with which S3's key would have more than 1024")
+    elif [[ ! -e $path ]]; then
       problems+=("$file is a link to nothing that the task's folder holds")
     elif [[ ! -f $path ]]; then
       problems+=("$file is neither a file nor a folder")
