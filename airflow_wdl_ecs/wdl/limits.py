@@ -24,6 +24,9 @@ LARGEST_TEXT = MAX_READ
 MOST_PARTS = 4_000_000
 """Values in one value, at every depth: of an array of arrays, all their items."""
 
+LARGEST_VALUE = 4 * LARGEST_TEXT
+"""Characters of all strings in one value, counted as `MOST_PARTS` are: as many as it would have in JSON."""
+
 _HINT = "Keep so much in a file, and work on it in a task."
 
 
@@ -52,28 +55,53 @@ def check_value(value: WDL.Value.Base) -> WDL.Value.Base:
 
     :raises EvaluationError: if not.
     """
-    if not isinstance(value, (WDL.Value.Array, WDL.Value.Map, WDL.Value.Pair, WDL.Value.Struct)):
-        if isinstance(value, WDL.Value.String):
-            check_text(len(value.value))
-        return value
-    sizes: dict[int, int] = {}
+    _measure(value)
+    return value
+
+
+def text_length(value: WDL.Value.Base) -> int:
+    """Characters of all strings in a value, counted as often as they are named.
+
+    :raises EvaluationError: if its parts are not within the limits.
+    """
+    return _measure(value)[1]
+
+
+def _measure(value: WDL.Value.Base) -> tuple[int, int]:
+    """Parts and characters of a value."""
+    if not isinstance(value, _COMPOUND):
+        return _own(value)
+    sizes: dict[int, tuple[int, int]] = {}
     pending: list[tuple[WDL.Value.Base, bool]] = [(value, False)]
     while pending:
         at, known = pending.pop()
         if id(at) in sizes:
             continue
         children = list(at.children)
-        if known or not children:
-            sizes[id(at)] = 1 + sum(sizes[id(child)] for child in children)
-            if sizes[id(at)] > MOST_PARTS:
-                raise EvaluationError(f"a value of more than {MOST_PARTS} parts", hint=_HINT)
-            if isinstance(at, WDL.Value.String):
-                check_text(len(at.value))
+        if not known and children:
+            check_items(len(children))
+            pending.append((at, True))
+            pending.extend((child, False) for child in children)
             continue
-        check_items(len(children))
-        pending.append((at, True))
-        pending.extend((child, False) for child in children)
-    return value
+        parts, characters = _own(at)
+        parts += sum(sizes[id(child)][0] for child in children)
+        characters += sum(sizes[id(child)][1] for child in children)
+        if parts > MOST_PARTS:
+            raise EvaluationError(f"a value of more than {MOST_PARTS} parts", hint=_HINT)
+        if characters > LARGEST_VALUE:
+            raise EvaluationError(f"a value with more than {LARGEST_VALUE} characters", hint=_HINT)
+        sizes[id(at)] = parts, characters
+    return sizes[id(value)]
+
+
+_COMPOUND = (WDL.Value.Array, WDL.Value.Map, WDL.Value.Pair, WDL.Value.Struct)
+
+
+def _own(value: WDL.Value.Base) -> tuple[int, int]:
+    if not isinstance(value, WDL.Value.String):
+        return 1, 0
+    check_text(len(value.value))
+    return 1, len(value.value)
 
 
 class Bounded(WDL.StdLib.EagerFunction):
@@ -126,6 +154,8 @@ def _check_arguments(name: str, arguments: list[WDL.Value.Base]) -> None:
             raise EvaluationError(f"{base} ** {exponent} is beyond the 64 bits of an Int")
     elif name in ("_add", "_interpolation_add"):
         check_text(sum(len(value) for value in values if isinstance(value, str)))
+    elif name.startswith("write_"):
+        check_text(text_length(arguments[0]))
     elif name in ("sep", "prefix", "suffix") and isinstance(values[0], str) and isinstance(values[1], list):
         items = sum(len(item.value) for item in values[1] if isinstance(item.value, str))
         check_text(len(values[0]) * len(values[1]) + items)

@@ -13,10 +13,12 @@ import WDL
 
 from ..errors import AuthorError, Position, Problem
 from ..plan import Document, Expression, Task
+from .interpolation import bound_strings
 from .stdlib import BEFORE_1_2, INTERPOLATED_SELECT_FIRST
 from .values import parse_type, struct_members
 
 _Node = TypeVar("_Node", bound=WDL.SourceNode)
+_TOO_DEEP = "expressions or types are nested too deeply to be read here"
 _STATIC_ERRORS = (WDL.Error.ValidationError, WDL.Error.MultipleValidationErrors)
 
 
@@ -41,6 +43,8 @@ def parse_task(task: Task) -> WDL.Tree.Task:
     """
     try:
         return parse_task_source(task.source, task.name, task.wdl_version)
+    except RecursionError:
+        raise AuthorError([Problem(f"task {task.name}: {_TOO_DEEP}", task.position)]) from None
     except (WDL.Error.SyntaxError, StopIteration, *_STATIC_ERRORS) as error:
         raise AuthorError([Problem(f"task {task.name}: {error}", task.position)]) from error
 
@@ -64,7 +68,7 @@ def _parse_expression(text: str, document: Document, names: tuple[tuple[str, str
 
 
 def _mended(tree: _Node, wdl_version: str) -> _Node:
-    """The tree, with its placeholders as the specification has them.
+    """The tree, with its placeholders as the specification has them, and its strings bounded.
 
     Options are text: miniwdl keeps ``default=250`` as a number's node. From 1.2 on, where a ``None`` makes an
     expression in a placeholder fail, the placeholder is empty ("Expression Placeholder Coercion"); the function that
@@ -73,6 +77,7 @@ def _mended(tree: _Node, wdl_version: str) -> _Node:
     pending: list[tuple[WDL.SourceNode, bool]] = [(tree, False)]
     while pending:
         node, interpolated = pending.pop()
+        bound_strings(node)
         if isinstance(node, WDL.Expr.Placeholder):
             node.options = {name: str(option) for name, option in node.options.items()}
             interpolated = wdl_version not in BEFORE_1_2
@@ -90,6 +95,8 @@ def parse_expression(expression: Expression, document: Document) -> WDL.Expr.Bas
     names = tuple((name, ref.type) for name, ref in expression.refs.items())
     try:
         return _parse_expression(expression.text, document, names)
+    except RecursionError:
+        raise AuthorError([Problem(f"{expression.text[:80]}: {_TOO_DEEP}", expression.position)]) from None
     except (WDL.Error.SyntaxError, ValueError, *_STATIC_ERRORS) as error:
         raise AuthorError([Problem(f"{expression.text}: {error}", expression.position)]) from error
 

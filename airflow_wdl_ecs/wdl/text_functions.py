@@ -14,6 +14,7 @@ import regex
 import WDL
 
 from ..errors import EvaluationError
+from .limits import check_text
 from .values import in_range
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -132,12 +133,18 @@ def substitute(text: str, pattern: str, replacement: str) -> str:
     Raises as `search`.
     """
     compiled = _compiled(pattern)
+    total = 0
 
     def replace(found: Any) -> str:
+        nonlocal total
+
         def group(reference: re.Match[str]) -> str:
             number = int(reference.group(1))
             return (found.group(number) or "") if number <= compiled.groups else reference.group(0)
 
-        return re.sub(r"\\([1-9])", group, replacement)
+        replaced = re.sub(r"\\([1-9])", group, replacement)
+        total += len(replaced)
+        check_text(total)
+        return replaced
 
     return str(compiled.sub(replace, text, timeout=_REGEX_SECONDS))

@@ -56,6 +56,14 @@ def test_what_is_no_expression_is_for_the_author(text):
         parse_expression(expression(text), DOCUMENT)
 
 
+def test_what_is_too_deep_for_this_process_is_for_the_author_too():
+    deep = "1" + " + 1" * 3000
+    with pytest.raises(AuthorError, match=r"flow\.wdl:10:5.*nested too deeply"):
+        parse_expression(expression(deep), DOCUMENT)
+    with pytest.raises(AuthorError, match=r"flow\.wdl:10:5.*nested too deeply"):
+        parse_task(task(f"Int x = {deep} command <<<>>>"))
+
+
 def test_positions():
     found = expression("f(\n  x)")
     assert position_in_expression(found, at(1, 1)) == HERE

@@ -1,0 +1,54 @@
+"""Mutated WDL and inputs through the command line: an exit code that is documented, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from airflow_wdl_ecs import cli
+
+from .mutations import corpus, mutated, mutated_inputs
+from .oracle import limited
+from .test_inputs import EXAMPLE, SOURCE
+
+SEED = 1
+CASES = 40
+
+
+def check_command_line(random: Random, texts: list[str], folder: Path) -> int:
+    """Run a command on something with mistakes in it, in this process; its exit code.
+
+    ``run`` reads and checks the inputs, and starts nothing (``--json``).
+    """
+    source, given = folder / "source.wdl", folder / "given.json"
+    command = random.choice(("check", "inputs", "run", "run"))
+    text = SOURCE if command == "run" and random.random() < 0.8 else mutated(random, texts)
+    source.write_bytes(text.encode(errors="surrogatepass"))
+    words = [command, str(source)]
+    if command == "run":
+        values = json.dumps(mutated_inputs(random, EXAMPLE))
+        if random.random() < 0.4:
+            at = random.randrange(len(values) + 1)
+            values = values[:at] + random.choice(("", "}", '"', "\0", "\\", "\ud800", ": - [")) + values[at + 1 :]
+        given.write_bytes(values.encode(errors="surrogatepass"))
+        words += ["--json", "-i", str(given)]
+        words += random.choice(
+            ([], ["count=x"], ["name=a\nb"], ["nosuch=1"], ["=1"], ["table=[["], ["--none", "count"])
+        )
+    with limited():
+        return cli.main(words)
+
+
+@pytest.mark.timeout(300)
+def test_exit_codes_are_those_that_are_documented(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")  # what nobody foresaw is raised
+    random, texts, codes = Random(SEED), corpus(), set()
+    for _ in range(CASES):
+        codes.add(check_command_line(random, texts, tmp_path))
+        said = capfd.readouterr()
+        assert "Traceback" not in said.err
+        assert "internal error" not in said.err
+    assert codes == {0, 2}
