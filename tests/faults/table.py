@@ -261,7 +261,7 @@ AWS_FAULTS: Sequence[AwsFault] = (
             {"operation": "s3:GET", "kind": "error", "key": "list-type=2", "code": "InternalError", "times": 7},
         ),
     ),
-    AwsFault("ECS forgets the task as soon as it has stopped", {"forget_after": 0.0}, short=True),
+    AwsFault("ECS forgets the task as soon as it has stopped", {"forget_after": 0.0}),
     AwsFault(
         "every connection to AWS breaks off, and none can be made for three seconds",
         {"latency": {"ecs:DescribeTasks": 0.3}},
