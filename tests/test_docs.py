@@ -144,9 +144,12 @@ def test_the_limits_are_those_of_the_code():
     of_code = [
         f"{MAX_READ >> 20} MiB",
         f"{limits.MOST_ITEMS:,}",
+        f"{limits.LARGEST_VALUE:,}",
         f"{EcsSettings().max_shards:,}",
         f"{WIDEST}",
         f"{LARGEST_COMMAND >> 20} MiB",
+        f"{nesting.LONGEST_ID}",
+        "1,024",
         f"{LARGEST >> 20} MiB; {LARGEST_TOGETHER >> 20} MiB",
         f"{MOST_EXTRA >> 10} KiB",
         f"{nesting.LARGEST_DOCUMENT >> 20} MiB; {nesting.MOST_DOCUMENTS:,}",

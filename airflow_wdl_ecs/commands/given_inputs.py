@@ -124,6 +124,8 @@ def read_json(text: str) -> dict[str, Any]:
         found = _parsed(content)
     except OSError as error:
         raise InputsError(f"{text}: {error.strerror}") from error
+    except RecursionError:
+        raise InputsError(f"{where}: lists or objects are nested too deeply") from None
     except ValueError as error:
         raise InputsError(f"{where}: not JSON: {error}") from error
     if not isinstance(found, dict):

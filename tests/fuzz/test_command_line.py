@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from airflow_wdl_ecs import cli
 
-from .mutations import corpus, mutated, mutated_inputs
+from .mutations import corpus, mutated, mutated_inputs, nested
 from .oracle import limited
 from .test_inputs import EXAMPLE, SOURCE
 
@@ -29,7 +30,7 @@ def check_command_line(random: Random, texts: list[str], folder: Path) -> int:
     source.write_bytes(text.encode(errors="surrogatepass"))
     words = [command, str(source)]
     if command == "run":
-        values = json.dumps(mutated_inputs(random, EXAMPLE))
+        values = _as_json(mutated_inputs(random, EXAMPLE))
         if random.random() < 0.4:
             at = random.randrange(len(values) + 1)
             values = values[:at] + random.choice(("", "}", '"', "\0", "\\", "\ud800", ": - [")) + values[at + 1 :]
@@ -42,6 +43,13 @@ def check_command_line(random: Random, texts: list[str], folder: Path) -> int:
         return cli.main(words)
 
 
+def _as_json(values: dict[str, Any]) -> str:
+    try:
+        return json.dumps(values)
+    except RecursionError:
+        return '{"table": ' + "[" * 5000 + "]" * 5000 + "}"
+
+
 @pytest.mark.timeout(300)
 def test_exit_codes_are_those_that_are_documented(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")  # what nobody foresaw is raised
@@ -52,3 +60,10 @@ def test_exit_codes_are_those_that_are_documented(tmp_path, capfd, monkeypatch):
         assert "Traceback" not in said.err
         assert "internal error" not in said.err
     assert codes == {0, 2}
+
+
+def test_json_that_is_too_deep_is_an_error_of_the_caller(tmp_path, capsys):
+    (tmp_path / "source.wdl").write_text(SOURCE)
+    (tmp_path / "given.json").write_text(_as_json({"table": nested(5000)}))
+    assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", "-i", str(tmp_path / "given.json")]) == 2
+    assert "nested too deeply" in capsys.readouterr().err
