@@ -120,7 +120,7 @@ def read_json(text: str) -> dict[str, Any]:
         if where == "-i":
             content = text
         else:
-            content = sys.stdin.read() if text == "-" else Path(text).expanduser().read_text("utf-8-sig")
+            content = sys.stdin.read() if text == "-" else Path(os.path.expanduser(text)).read_text("utf-8-sig")  # noqa: PTH111
         found = _parsed(content)
     except OSError as error:
         raise InputsError(f"{text}: {error.strerror}") from error
@@ -170,8 +170,8 @@ def _with_files(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
             if "://" in path:
                 problems.append(Problem(f"input {name}: {path}: only local files, s3:// and http(s):// can be read"))
                 return path
-            absolute = os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - a link keeps its name
-            if not Path(absolute).exists():
+            absolute = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - a link, and ~nobody, keep their names
+            if not os.path.exists(absolute):  # noqa: PTH110 - false as well for what can be no path
                 problems.append(Problem(f"input {name}: no such file: {path}"))
             return absolute
 

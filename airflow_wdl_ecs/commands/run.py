@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import secrets
 import signal
 from collections.abc import Iterator, Mapping
@@ -209,7 +210,7 @@ def make_run_folder(wanted: str, name: str) -> Path:
             folder = Path(wanted).absolute()
             folder.mkdir(parents=True, exist_ok=True)
             return folder
-        parent = Path(wanted).expanduser().absolute()
+        parent = Path(os.path.expanduser(wanted)).absolute()  # noqa: PTH111 - ~nobody stays as it is
         parent.mkdir(parents=True, exist_ok=True)
         moment = f"{datetime.now():%Y%m%d_%H%M%S}_{name}"
         for number in range(1000):

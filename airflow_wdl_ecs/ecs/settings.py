@@ -305,7 +305,7 @@ def describe_settings() -> tuple[SettingInfo, ...]:
 def _info(f: Any) -> SettingInfo:
     kind, default = f.metadata["kind"], _default(f)
     integral = {"integer": "integer", "number": "float"}
-    shown = None if default in (None, "", (), {}) else str(default)
+    shown = None if default in (None, "", (), {}) else _as_option(default)
     return SettingInfo(
         name=f.name,
         type=_TYPES.get(kind) or integral[kind],
@@ -314,6 +314,11 @@ def _info(f: Any) -> SettingInfo:
         example=f.metadata["example"],
         choices=f.metadata["choices"],
     )
+
+
+def _as_option(default: Any) -> str:
+    """A default as text that `EcsSettings.from_options` reads: Airflow gives it back where nobody sets the option."""
+    return ", ".join(default) if isinstance(default, tuple) else str(default)
 
 
 def _default(f: Any) -> Any:

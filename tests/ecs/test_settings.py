@@ -23,6 +23,12 @@ COMPLETE = EcsSettings(
 )
 
 
+def test_the_defaults_that_airflow_gives_as_text_are_read_as_what_they_are():
+    shown = {info.name: info.default for info in describe_settings() if info.default is not None}
+    assert shown["sensitive_inputs"] == "*password*, *secret*, *token*, *api_key*"
+    assert EcsSettings.from_options(shown) == EcsSettings()
+
+
 def test_options_are_read_by_their_kind():
     settings = EcsSettings.from_options(
         {

@@ -67,3 +67,11 @@ def test_json_that_is_too_deep_is_an_error_of_the_caller(tmp_path, capsys):
     (tmp_path / "given.json").write_text(_as_json({"table": nested(5000)}))
     assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", "-i", str(tmp_path / "given.json")]) == 2
     assert "nested too deeply" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/f", "x" * 5000, "a/" * 3000, "nul\0"])
+def test_what_can_be_no_path_is_an_error_of_the_caller(tmp_path, capsys, path):
+    (tmp_path / "source.wdl").write_text("version 1.1\nworkflow w { input { File f } }\n")
+    assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", f"f={path}"]) == 2
+    assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", "-i", path]) == 2
+    assert "internal error" not in capsys.readouterr().err

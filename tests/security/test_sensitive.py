@@ -10,7 +10,7 @@ import pytest
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError, InputsError, Problem
-from airflow_wdl_ecs.host import xcom_of
+from airflow_wdl_ecs.host import resolve_settings, xcom_of
 from airflow_wdl_ecs.ledger import Attempt, Ledger
 from airflow_wdl_ecs.lifecycle import CallOutcome
 from airflow_wdl_ecs.report_reading import read_report, stderr_of_failures
@@ -64,6 +64,11 @@ def test_the_author_and_the_deployment_say_which_inputs_are_secrets():
     assert sensitive_inputs(PLAN, PATTERNS) == ("key", "db_password", "api_token", "t.auth_token")
     assert sensitive_inputs(PLAN, ()) == ("key",)
     assert sensitive_inputs(PLAN, ["KEY", "names"]) == ("key",)
+
+
+def test_the_patterns_hold_where_airflows_configuration_says_nothing_of_them():
+    assert resolve_settings().sensitive_inputs == PATTERNS
+    assert sensitive_inputs(PLAN, resolve_settings().sensitive_inputs) == sensitive_inputs(PLAN, PATTERNS)
 
 
 def test_what_is_shown_has_a_mask_in_their_place():
