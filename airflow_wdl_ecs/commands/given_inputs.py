@@ -133,6 +133,12 @@ def read_json(text: str) -> dict[str, Any]:
     return found
 
 
+LONGEST_YAML = 256 * 1024
+"""Characters of YAML: reading it takes seconds for what JSON is read in milliseconds."""
+
+_MOST_VALUES = 1_000_000
+
+
 def _parsed(content: str) -> Any:
     try:
         return json.loads(content)
@@ -140,11 +146,28 @@ def _parsed(content: str) -> Any:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
-        try:
-            return YAML(typ="safe", pure=True).load(content)
-        except YAMLError:
-            pass  # most of those who write it mean JSON
+        if len(content) <= LONGEST_YAML:
+            try:
+                return _without_bombs(YAML(typ="safe", pure=True).load(content))
+            except YAMLError:
+                pass  # most of those who write it mean JSON
         raise
+
+
+def _without_bombs(value: Any) -> Any:
+    """A value from YAML, where one list may stand in another many times, and in itself.
+
+    :raises ValueError: if it has too many values, each counted as often as it stands somewhere.
+    """
+    pending, count = [value], 0
+    while pending:
+        at = pending.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise ValueError(f"more than {_MOST_VALUES} values")
+        if isinstance(at, (dict, list)):
+            pending.extend(at.values() if isinstance(at, dict) else at)
+    return value
 
 
 def _empty(plan: Plan, name: str) -> Any:

@@ -75,3 +75,20 @@ def test_what_can_be_no_path_is_an_error_of_the_caller(tmp_path, capsys, path):
     assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", f"f={path}"]) == 2
     assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", "-i", path]) == 2
     assert "internal error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"table": [' + "1, " * 1_000_000 + "]",
+        "table: &a [*a]\n",
+        "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)),
+    ],
+    ids=["broken and long", "in itself", "a bomb"],
+)
+def test_inputs_that_take_for_ever_are_refused_soon(tmp_path, capsys, text):
+    (tmp_path / "source.wdl").write_text(SOURCE)
+    (tmp_path / "given.yaml").write_text(text)
+    with limited(20):
+        assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", "-i", str(tmp_path / "given.yaml")]) == 2
+    assert "not JSON" in capsys.readouterr().err
