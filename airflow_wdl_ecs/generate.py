@@ -52,6 +52,8 @@ def write_dag(plan: Plan, folder: Path, *, name: str | None = None, dag_id: str 
     for what, text in (("--name", name), ("--dag-id", dag_id)):
         if not _NAME.fullmatch(text):
             raise InputsError(f"{what} {text!r}: only letters, digits, '_', '-' and '.' are allowed")
+        if ".." in text:
+            raise InputsError(f"{what} {text!r}: Airflow takes no id with two dots in a row")
         if len(text) > LONGEST_NAME:
             raise InputsError(f"{what} has {len(text)} characters; {LONGEST_NAME} is the most")
     folder.mkdir(parents=True, exist_ok=True)

@@ -251,6 +251,7 @@ def test_deep_json_is_refused(depth, kind):
 @example("a" * 250)
 @example("a\n")
 @example("..")
+@example("0..")
 @example("x.py/../y")
 def test_a_generated_dag_has_an_id_that_airflow_takes_and_its_files_are_in_their_folder(tmp_path_factory, name):
     from airflow.utils.helpers import validate_key
