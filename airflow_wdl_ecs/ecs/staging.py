@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,13 @@ _TOOLS = {
     "aws": """\
 fetch_file() { aws s3 cp --only-show-errors "$1" "$2"; }
 fetch_folder() { aws s3 cp --only-show-errors --recursive "$1" "$2/"; }
+# fetch_named FROM TO NAME...: these files of a folder.
+fetch_named() {
+  local from=$1 to=$2 name only=()
+  shift 2
+  for name; do only+=("--include=$name"); done
+  aws s3 cp --only-show-errors --recursive --exclude='*' "${only[@]}" "$from" "$to"
+}
 put_file() { aws s3 cp --only-show-errors "$1" "$2"; }
 put_folder() { aws s3 cp --only-show-errors --recursive "$1/" "$2"; }
 # How many objects, and how many bytes, are below a prefix.
@@ -67,6 +75,10 @@ stored() {
 """,
 }
 
+_MANY = 16
+"""Files of one folder that are fetched together: a process of the AWS CLI takes most of a second to begin, but one that
+fetches several lists the whole folder."""
+
 _GUARD = """\
 # What went wrong is kept beside the attempt, since a container's log may be out of reach.
 rm -rf -- "$folder/{name}.log"
@@ -97,10 +109,10 @@ set -m
 }} >"$folder/stdout" 2>"$folder/stderr" 6>&- </dev/null &
 command=$!
 set +m
-trap 'kill -TERM -- "-$command" 2>/dev/null' TERM INT
-wait "$command"
-code=$?
-while kill -0 "$command" 2>/dev/null; do wait "$command"; code=$?; done
+trap 'stop=1; kill -TERM -- "-$command" 2>/dev/null' TERM INT
+# A wait that a signal has ended says nothing of the command; bash remembers how a process that is gone has ended.
+stop=1
+while (( stop )); do stop=0; wait "$command"; code=$?; done
 mark command_ended
 kill -KILL -- "-$command" 2>/dev/null
 printf '%s\\n' "$code" >"$folder/exit_code"
@@ -264,7 +276,21 @@ def _wanted(outputs: OutputRequest, work: str) -> Iterable[str]:
 
 
 def _fetches_aws(inputs: Sequence[StageIn]) -> Iterable[str]:
+    """Files beside each other in one process, if they are `_MANY`; a name that is a pattern goes by itself."""
+    alone, beside = [], defaultdict(list)
     for item in inputs:
+        (source, _, name), (target, _, staged) = item.uri.rpartition("/"), item.path.rpartition("/")
+        if item.directory or name != staged or any(char in item.uri for char in "*?[]"):
+            alone.append(item)
+        else:
+            beside[source, target].append(item)
+    for (source, target), items in beside.items():
+        if len(items) < _MANY:
+            alone += items
+            continue
+        for names in _chunks([posixpath.basename(item.path) for item in items]):
+            yield f"together again fetch_named {_words([f'{source}/', f'{target}/', *names])}"
+    for item in alone:
         function = "fetch_folder" if item.directory else "fetch_file"
         yield f"together again {function} {shlex.quote(item.uri)} {shlex.quote(item.path)}"
 

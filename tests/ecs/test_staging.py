@@ -38,9 +38,15 @@ REQUEST = TaskRequest(CallIdentity("d", "r", "c"), 0, "image", "true\n", "/wdl/x
 
 FAKE_AWS = """\
 #!{python}
-import pathlib, sys
+import fnmatch, os, pathlib, sys
 import boto3
-arguments = [a for a in sys.argv[1:] if a != "--only-show-errors"]
+if "CALLS" in os.environ:
+    with open(os.environ["CALLS"], "a") as calls:
+        calls.write(" ".join(sys.argv[1:4]) + "\\n")
+only = [a.partition("=")[2] for a in sys.argv if a.startswith("--include=")]
+left_out = [a for a in sys.argv if a.startswith("--exclude=")]
+assert left_out == (["--exclude=*"] if only else [])
+arguments = [a for a in sys.argv[1:] if a != "--only-show-errors" and a not in left_out and a[:10] != "--include="]
 assert arguments[:2] in (["s3", "cp"], ["s3", "ls"]), arguments
 recursive = "--recursive" in arguments
 *source, target = [a for a in arguments[2:] if a not in ("--recursive", "--summarize")]
@@ -65,6 +71,9 @@ elif source.startswith("s3://"):
     if recursive:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    if only:
+        # The real one puts the source's path before each pattern.
+        keys = [key for key in keys if any(fnmatch.fnmatch(key, prefix + name) for name in only)]
     for key in keys:
         path = pathlib.Path(target + key[len(prefix):] if recursive else target)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -341,6 +350,25 @@ def test_inputs_arrive_under_odd_names(stage):
         assert Path(item.path).read_bytes() == name.encode()
     assert Path(inputs[-1].path).read_bytes() == b""
     assert (folder / "work").stat().st_mode & 0o777 == 0o777
+
+
+@pytest.mark.local
+def test_many_files_of_one_folder_are_fetched_by_few_processes(stage):
+    """A process of the AWS CLI takes most of a second to begin."""
+    folder, key = stage.root / "attempt", f"in/{stage.root.name}"
+    names = [*(f"sample {number}.txt" for number in range(40)), *ODD, "[ab].txt"]
+    for name in (*names, "a.txt", "not asked for", "deeper/sample 1.txt"):
+        stage.put(f"{key}/{name}", name.encode())
+    inputs = tuple(StageIn(f"s3://{stage.bucket}/{key}/{name}", f"{folder}/inputs/7/{name}") for name in names)
+    stage.environment["CALLS"] = str(stage.root / "calls")
+    done = stage.script(stage_in_script(stage.request(inputs=inputs), stage.tool))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name: path.read_bytes() for path in (folder / "inputs/7").iterdir()} == {
+        name: name.encode() for name in names
+    }
+    if stage.tool == "aws":
+        # All at once, and by themselves the two whose names are patterns.
+        assert len((stage.root / "calls").read_text().splitlines()) == 3
 
 
 @pytest.mark.local
