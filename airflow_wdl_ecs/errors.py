@@ -123,6 +123,10 @@ class SettingsError(ProblemsError):
     """The deployment is missing a setting, or two settings contradict each other; each is named."""
 
 
+FINAL = (AuthorError, InputsError, SettingsError)
+"""What trying again does not mend: somebody must change something first."""
+
+
 class EvaluationError(WdlEcsError):
     """An expression of the workflow or of a task failed on the values of this run."""
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
+from airflow.configuration import conf
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 from packaging.version import Version
 
@@ -121,9 +122,13 @@ class WdlEcsTaskOperator(TemplatedInputs):
             )
 
     def _can_start_in_triggerer(self) -> bool:
-        """What Airflow does only for an instance that starts on a worker: limits, and what runs before ``execute``."""
+        """What Airflow does only for an instance that starts on a worker: limits, and what runs before ``execute``.
+
+        Only a trigger that a worker defers to is for the triggerers of the task's queue, where they have queues.
+        """
         limited = (
-            self.pool != "default_pool"
+            conf.getboolean("triggerer", "queues_enabled", fallback=False)
+            or self.pool != "default_pool"
             or self.max_active_tis_per_dag is not None
             or self.max_active_tis_per_dagrun is not None
             or self.has_on_execute_callback
@@ -132,7 +137,19 @@ class WdlEcsTaskOperator(TemplatedInputs):
         return STARTS_FROM_TRIGGER and self.deferrable and self.call is not None and not limited
 
     def _trigger_kwargs(self, call: str | None, scope: str | None) -> dict[str, Any]:
-        return {"call": call, "scatter": self.scatter, "scope": scope, "settings": self.settings}
+        kwargs = {"call": call, "scatter": self.scatter, "scope": scope, "settings": self.settings}
+        told = self._told_by_worker()
+        return {**kwargs, "told_by_worker": told} if told else kwargs
+
+    def _told_by_worker(self) -> list[str]:
+        """The ends of a call that Airflow treats as this operator asks only if a worker tells it of them.
+
+        A trigger's event can neither forbid a retry nor lead to a retry policy, an e-mail or ``on_skipped_callback``.
+        """
+        mailed = self.email and (self.email_on_failure or self.email_on_retry)
+        failed = bool(mailed) or getattr(self, "retry_policy", None) is not None
+        asked = {"failed": failed, "final": failed or bool(self.retries), "skipped": self.has_on_skipped_callback}
+        return [end for end, wanted in asked.items() if wanted]
 
     def execute(self, context: Context) -> Any:
         """Run the call to its end here, or hand it to the triggerer."""
@@ -205,15 +222,20 @@ class WdlEcsTaskOperator(TemplatedInputs):
     def execute_complete(self, context: Context, event: str | None = None) -> Any:
         """Give the outputs of a call that its trigger has ended, where Airflow still asks a worker for them.
 
-        A triggerer ends the task instance by the trigger's own event. ``dag.test()`` takes that event's state as a
-        payload instead, and resumes here; the run's folder has the outputs.
+        A triggerer ends the task instance by the trigger's own event, but for the ends of which a worker is to tell.
+        ``dag.test()`` takes the event's state as a payload instead, and resumes here; the run's folder has the outputs.
+
+        :param event: ``success``, ``skipped``, ``failed`` or, if no retry would help, ``final``; of the last two the
+            reason may follow after a colon.
         """
         with airflow_errors():
             call, scope = self._which(context)
-        if event == "skipped":
+        end, _, reason = (event or "").partition(": ")
+        if end == "skipped":
             raise AirflowSkipException(f"the condition around call {call} is false")
-        if event != "success":
-            raise AirflowException(f"call {call} failed; the trigger's log above says why")
+        if end != "success":
+            failure = AirflowFailException if end == "final" else AirflowException
+            raise failure(reason or f"call {call} failed; the trigger's log above says why")
         return self._run_here(context, call, scope)
 
     async def _host(self, call: HostedCall) -> CallOutcome:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
+from .errors import FINAL, WdlEcsError
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def airflow_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (AuthorError, InputsError, SettingsError) as error:
+    except FINAL as error:
         raise AirflowFailException(str(error)) from error
     except WdlEcsError as error:
         raise AirflowException(str(error)) from error

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from .errors import WdlEcsError
+from .errors import FINAL, WdlEcsError
 from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
 from .lifecycle import CallOutcome
 from .lineage import known_by, tell_of_call
+from .sensitive import redact
 from .shown import ShownCall
 
 HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
@@ -44,6 +45,8 @@ class WdlEcsTaskTrigger(BaseTrigger):
     :param instance: which task instance this is (``dag_id``, ``run_id``, ``try_number``, ``map_index``), where a
         worker has deferred to the trigger. One that starts in the triggerer is told by Airflow.
     :param lineage: by what OpenLineage knows the task instance (see ``lineage.known_by``), where a worker has deferred.
+    :param told_by_worker: the ends for which a worker is woken, to tell Airflow of them: ``skipped``, ``failed``, and
+        ``final``, a failure that no retry mends.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         settings: dict[str, Any] | None = None,
         instance: dict[str, Any] | None = None,
         lineage: dict[str, Any] | None = None,
+        told_by_worker: Sequence[str] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.call = call
@@ -63,6 +67,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         self.settings = settings or {}
         self.instance = instance
         self.lineage = lineage
+        self.told_by_worker = told_by_worker
         self.timeout_after: datetime | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -74,6 +79,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
             "settings": self.settings,
             "instance": self.instance,
             "lineage": self.lineage,
+            "told_by_worker": list(self.told_by_worker),
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -96,29 +102,36 @@ class WdlEcsTaskTrigger(BaseTrigger):
             known = await asyncio.to_thread(known_by, self.task_instance)
             await tell_of_call(known, None)
         outcome, failure = await self._outcome(shown)
-        await tell_of_call(known, outcome, failure)
-        if failure:
-            self.log.error("%s", failure)
-            # Before 3.3 Airflow asks for no retries when a trigger ends a task instance; a worker does.
-            return TaskFailedEvent() if HAS_ON_KILL else TriggerEvent("failed")
+        reason = "" if failure is None else _reason(failure)
+        await tell_of_call(known, outcome, reason)
+        if failure is not None:
+            self.log.error("%s", reason)
+            end = "final" if isinstance(failure, FINAL) else "failed"
+            # What a worker is told of stays in Airflow's database.
+            return self._failed(end, redact(reason, outcome.secrets))
         if was_skipped(outcome):
-            return TaskSkippedEvent()
+            return TriggerEvent("skipped") if "skipped" in self.told_by_worker else TaskSkippedEvent()
         outputs = xcom_of(outcome, self.scope)
         pushed = await self._hosted().push_outputs(outputs, self.log)
         return TaskSuccessEvent(xcoms={**({} if pushed else {"return_value": outputs}), **shown.xcoms})
 
-    async def _outcome(self, shown: ShownCall) -> tuple[CallOutcome, str]:
+    def _failed(self, end: str, reason: str) -> TriggerEvent:
+        # Before 3.3 Airflow asks for no retries when a trigger ends a task instance; a worker does.
+        if HAS_ON_KILL and end not in self.told_by_worker:
+            return TaskFailedEvent()
+        return TriggerEvent(f"{end}: {reason}")
+
+    async def _outcome(self, shown: ShownCall) -> tuple[CallOutcome, Exception | None]:
         """How the call ended, and why it failed if it did."""
         try:
             outcome = await self._hosted().run(self.log, shown)
         except WdlEcsError as error:
-            return CallOutcome(), str(error)
+            return CallOutcome(), error
         except Exception as error:
             # A trigger that raises would wake a worker only to fail there, and hide the reason in another log.
             self.log.exception("call %s failed in a way that it should not", self.call)
-            return CallOutcome(), f"{type(error).__name__}: {error}"
-        failure = failure_of(outcome)
-        return outcome, "" if failure is None else str(failure)
+            return CallOutcome(), error
+        return outcome, failure_of(outcome)
 
     async def on_kill(self) -> None:
         """Stop the ECS tasks: a user cleared or marked the task instance (Airflow 3.3 and later)."""
@@ -187,6 +200,10 @@ class WdlEcsTaskTrigger(BaseTrigger):
             scope=self.scope,
             settings=self.settings,
         )
+
+
+def _reason(failure: Exception) -> str:
+    return str(failure) if isinstance(failure, WdlEcsError) else f"{type(failure).__name__}: {failure}"
 
 
 _stopping: set[asyncio.Future[None]] = set()

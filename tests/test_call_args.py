@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -149,6 +150,40 @@ def test_what_only_a_worker_can_do_has_the_call_start_on_one(plan, arguments, in
     task = dag_of(plan, call_args={"sort": arguments}).get_task("sort")
     assert isinstance(task, WdlEcsTaskOperator)
     assert bool(task.start_from_trigger) is in_triggerer
+
+
+@pytest.mark.skipif(not STARTS_FROM_TRIGGER, reason="a call starts on a worker")
+def test_a_call_starts_on_a_worker_where_triggerers_have_queues(plan, monkeypatch):
+    """Airflow gives a trigger that no worker defers to no queue, so no triggerer of a queue would take it."""
+    monkeypatch.setenv("AIRFLOW__TRIGGERER__QUEUES_ENABLED", "True")
+    task = dag_of(plan, call_args={"sort": {"queue": "genomics"}}).get_task("sort")
+    assert not task.start_from_trigger
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told_by_worker"),
+    [
+        ({}, None),
+        ({"on_failure_callback": said, "on_success_callback": said, "on_retry_callback": said}, None),
+        ({"retries": 2}, ["final"]),
+        ({"email": "ann@example.org"}, ["failed", "final"]),
+        ({"email": "ann@example.org", "email_on_failure": False, "email_on_retry": False}, None),
+        ({"on_skipped_callback": said, "retries": 1}, ["final", "skipped"]),
+    ],
+)
+def test_a_worker_tells_of_the_ends_that_airflow_answers_only_then(plan, arguments, told_by_worker):
+    task = dag_of(plan, call_args={"sort": arguments}).get_task("sort")
+    assert task._trigger_kwargs("sort", None).get("told_by_worker") == told_by_worker
+    if STARTS_FROM_TRIGGER:
+        assert task.start_trigger_args.trigger_kwargs.get("told_by_worker") == told_by_worker
+
+
+@pytest.mark.skipif(find_spec("airflow.sdk.definitions.retry_policy") is None, reason="Airflow has no retry policies")
+def test_a_worker_tells_of_failures_where_there_is_a_retry_policy(plan):
+    from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy
+
+    task = dag_of(plan, call_args={"sort": {"retry_policy": ExceptionRetryPolicy(rules=[])}}).get_task("sort")
+    assert task._trigger_kwargs("sort", None)["told_by_worker"] == ["failed", "final"]
 
 
 def test_what_a_dag_takes_passes_through(plan):

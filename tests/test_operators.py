@@ -6,7 +6,12 @@
 from __future__ import annotations
 
 import pytest
-from airflow.providers.common.compat.sdk import ParamValidationError
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    ParamValidationError,
+)
 from airflow.sdk import DAG
 from airflow.utils.state import DagRunState, TaskInstanceState
 
@@ -116,6 +121,23 @@ def test_a_failed_command_fails_its_task(airflow_on_embedded_aws):
         WdlEcsTaskOperator(task_id="fail", wdl=FAIL, deferrable=False)
     dag_run = run(dag)
     assert states(dag_run) == {"fail": TaskInstanceState.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("event", "raised", "says"),
+    [
+        ("failed", AirflowException, "call greet failed; the trigger's log above says why"),
+        ("failed: exit code 3: it is late", AirflowException, "exit code 3: it is late"),
+        ("final: cpu is no number", AirflowFailException, "cpu is no number"),
+        ("skipped", AirflowSkipException, "the condition around call greet is false"),
+    ],
+)
+def test_a_worker_that_was_woken_tells_how_the_call_ended(event, raised, says):
+    operator = WdlEcsTaskOperator(task_id="greet", call="greet")
+    with pytest.raises(raised) as found:
+        operator.execute_complete({}, event)
+    assert type(found.value) is raised
+    assert str(found.value) == says
 
 
 def test_an_operator_needs_a_call_or_a_source():

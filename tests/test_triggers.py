@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +14,7 @@ import boto3
 import pytest
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import TaskStatesResult
-from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_wdl_ecs.host import airflow_clients, instance_of, resolve_settings
 from airflow_wdl_ecs.links import PAGE, EcsTaskLink
@@ -44,13 +45,15 @@ task work {
 def begun(airflow_on_embedded_aws, request):
     """Begins a run of `WORKFLOW`; gives the trigger that the triggerer would make of its call."""
 
-    def begin(try_number: int = 1, **inputs) -> WdlEcsTaskTrigger:
+    def begin(try_number: int = 1, told_by_worker: Sequence[str] = (), **inputs) -> WdlEcsTaskTrigger:
         settings = resolve_settings()
         begin_run(
             settings, airflow_clients(settings), compile_wdl(WORKFLOW), inputs, dag_id="d", run_id=request.node.name
         )
         instance = {"dag_id": "d", "run_id": request.node.name, "try_number": try_number, "map_index": -1}
-        trigger = WdlEcsTaskTrigger("work", instance=None if STARTS_FROM_TRIGGER else instance)
+        trigger = WdlEcsTaskTrigger(
+            "work", instance=None if STARTS_FROM_TRIGGER else instance, told_by_worker=told_by_worker
+        )
         # The triggerer sets the task instance of every trigger that a task waits for.
         attribute = (
             "_task_instance" if isinstance(vars(BaseTrigger).get("task_instance"), property) else "task_instance"
@@ -90,7 +93,7 @@ def says(monkeypatch, state: str | None) -> None:
 
 def failed(event) -> bool:
     """Whether the event fails the task instance: by itself, or by way of a worker, which asks for retries."""
-    return isinstance(event, TaskFailedEvent) if HAS_ON_KILL else event.payload == "failed"
+    return isinstance(event, TaskFailedEvent) if HAS_ON_KILL else event.payload.startswith("failed: ")
 
 
 async def until(condition, seconds: float = 20) -> None:
@@ -101,7 +104,7 @@ async def until(condition, seconds: float = 20) -> None:
 
 
 def test_what_crosses_to_the_triggerer_is_plain_json():
-    trigger = WdlEcsTaskTrigger("a.b", scatter="scatter_x", settings={"cluster": "c"})
+    trigger = WdlEcsTaskTrigger("a.b", scatter="scatter_x", settings={"cluster": "c"}, told_by_worker=["skipped"])
     path, arguments = trigger.serialize()
     assert path == CLASSPATH
     assert json.loads(json.dumps(arguments)) == arguments
@@ -155,6 +158,37 @@ async def test_a_false_condition_skips_its_task(begun, airflow_on_embedded_aws):
     (event,) = await event_of(begun(wanted=False))
     assert isinstance(event, TaskSkippedEvent)
     assert airflow_on_embedded_aws.calls().get("ecs:RunTask", 0) == before
+
+
+@pytest.mark.parametrize(
+    ("inputs", "payload"),
+    [({"wanted": False}, "skipped"), ({"code": 3}, "failed: ")],
+    ids=["skipped", "failed"],
+)
+async def test_a_worker_is_woken_for_the_ends_of_which_it_is_to_tell(begun, inputs, payload):
+    (event,) = await event_of(begun(told_by_worker=["failed", "final", "skipped"], **inputs))
+    assert type(event) is TriggerEvent
+    assert event.payload.startswith(payload)
+    assert ("the command failed with exit code 3" in event.payload) is ("code" in inputs)
+
+
+async def test_no_worker_is_woken_for_a_success(begun):
+    (event,) = await event_of(begun(told_by_worker=["failed", "final", "skipped"]))
+    assert isinstance(event, TaskSuccessEvent)
+
+
+@pytest.mark.parametrize("told_by_worker", [[], ["final"]])
+async def test_a_failure_that_no_retry_mends_is_told_by_a_worker_where_there_are_retries(
+    begun, monkeypatch, told_by_worker
+):
+    trigger = begun(told_by_worker=told_by_worker)
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__CPU", "many")
+    (event,) = await event_of(trigger)
+    if HAS_ON_KILL and not told_by_worker:
+        assert isinstance(event, TaskFailedEvent)
+    else:
+        assert event.payload.startswith("final: ")
+        assert "cpu" in event.payload
 
 
 async def test_a_run_that_never_began_fails_the_task(airflow_on_embedded_aws):

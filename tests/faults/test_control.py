@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -233,6 +234,25 @@ def test_a_triggerer_that_is_killed_at_a_step_is_followed_by_one_that_goes_on(
     assert run.times("a") == 1
     assert len(run.tasks()) == 1
     assert not run.running()
+
+
+GUARDED = (
+    WDL[: WDL.index("workflow w")]
+    + "workflow w { input { String marks  Boolean wanted } if (wanted) { call work { input: name = 'a', marks } } }"
+)
+
+
+@in_full
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_callback_of_a_call_that_is_skipped_is_called(airflow: EmbeddedAirflow, host: str, tmp_path: Path) -> None:
+    called = tmp_path / "called"
+    callback = f'"on_skipped_callback": lambda context: Path("{called}").write_text(context["ti"].task_id)'
+    more = HOSTS[host].removeprefix('call_args={"work": {').removesuffix("}}")
+    run = airflow.run(GUARDED, f'call_args={{"work": {{{callback}, {more}}}}}', wanted=False)
+    assert run.ended() == "success"
+    assert run.instance("work") == ("skipped", 1)
+    until(called.exists, SOON)
+    assert called.read_text() == "work"
 
 
 @in_full
