@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow import __version__ as airflow_version
 from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from packaging.version import Version
 
 from .errors import FINAL, WdlEcsError
 from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
@@ -25,6 +27,9 @@ from .shown import ShownCall
 
 HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 """Before Airflow 3.3 a trigger is cancelled in the same way whatever the reason."""
+
+ASKS_FOR_RETRIES = Version(airflow_version) >= Version("3.3.1")
+"""Before Airflow 3.3.1 a task instance that a trigger fails is not tried again, whatever its retries."""
 
 ANSWER_LIMIT = 5.0
 """Seconds to wait for Airflow to say in which state a task instance is."""
@@ -116,8 +121,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         return TaskSuccessEvent(xcoms={**({} if pushed else {"return_value": outputs}), **shown.xcoms})
 
     def _failed(self, end: str, reason: str) -> TriggerEvent:
-        # Before 3.3 Airflow asks for no retries when a trigger ends a task instance; a worker does.
-        if HAS_ON_KILL and end not in self.told_by_worker:
+        if ASKS_FOR_RETRIES and end not in self.told_by_worker:
             return TaskFailedEvent()
         return TriggerEvent(f"{end}: {reason}")
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,7 +22,7 @@ from airflow_wdl_ecs.links import PAGE, EcsTaskLink
 from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.run import begin_run
 from airflow_wdl_ecs.shown import RENDERED
-from airflow_wdl_ecs.triggers import CLASSPATH, HAS_ON_KILL, WdlEcsTaskTrigger
+from airflow_wdl_ecs.triggers import ASKS_FOR_RETRIES, CLASSPATH, HAS_ON_KILL, WdlEcsTaskTrigger
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 pytestmark = [pytest.mark.local, pytest.mark.airflow]
@@ -93,7 +94,7 @@ def says(monkeypatch, state: str | None) -> None:
 
 def failed(event) -> bool:
     """Whether the event fails the task instance: by itself, or by way of a worker, which asks for retries."""
-    return isinstance(event, TaskFailedEvent) if HAS_ON_KILL else event.payload.startswith("failed: ")
+    return isinstance(event, TaskFailedEvent) if ASKS_FOR_RETRIES else event.payload.startswith(("failed: ", "final: "))
 
 
 async def until(condition, seconds: float = 20) -> None:
@@ -172,6 +173,18 @@ async def test_a_worker_is_woken_for_the_ends_of_which_it_is_to_tell(begun, inpu
     assert ("the command failed with exit code 3" in event.payload) is ("code" in inputs)
 
 
+def test_a_trigger_fails_a_task_itself_only_where_airflow_then_asks_for_retries():
+    from airflow.models import trigger
+
+    assert ("is_eligible_to_retry" in Path(trigger.__file__).read_text()) is ASKS_FOR_RETRIES
+
+
+async def test_a_worker_fails_the_task_where_a_trigger_would_without_retries(begun, monkeypatch):
+    monkeypatch.setattr("airflow_wdl_ecs.triggers.ASKS_FOR_RETRIES", False)
+    (event,) = await event_of(begun(code=3))
+    assert event.payload.startswith("failed: ")
+
+
 async def test_no_worker_is_woken_for_a_success(begun):
     (event,) = await event_of(begun(told_by_worker=["failed", "final", "skipped"]))
     assert isinstance(event, TaskSuccessEvent)
@@ -184,7 +197,7 @@ async def test_a_failure_that_no_retry_mends_is_told_by_a_worker_where_there_are
     trigger = begun(told_by_worker=told_by_worker)
     monkeypatch.setenv("AIRFLOW__WDL_ECS__CPU", "many")
     (event,) = await event_of(trigger)
-    if HAS_ON_KILL and not told_by_worker:
+    if ASKS_FOR_RETRIES and not told_by_worker:
         assert isinstance(event, TaskFailedEvent)
     else:
         assert event.payload.startswith("final: ")
