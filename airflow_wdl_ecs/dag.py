@@ -275,6 +275,11 @@ class _Builder:
         own: dict[str, Any] = {"task_id": self.prefix + self.inputs_id, "scope": self.scope}
         own |= {"plan": self.plan, "inputs": self.inputs}
         inputs = self._made(WdlInputsOperator, self.inputs_id, own, {})
+        if inputs.dag.fail_fast:
+            raise AuthorError(
+                f"{self.plan.name}: a DAG with a WDL workflow cannot have fail_fast",
+                hint="Airflow wants every task of such a DAG to follow successes only; calls follow skipped ones too",
+            )
         self._fill(ROOT, outermost_scatter=None)
         outputs = self._made(
             WdlOutputsOperator,

@@ -6,8 +6,9 @@ import json
 from datetime import timedelta
 
 import pytest
+from airflow.sdk import DAG
 
-from airflow_wdl_ecs.dag import build_dag, transitive_reduction
+from airflow_wdl_ecs.dag import build_dag, transitive_reduction, wdl_task_group
 from airflow_wdl_ecs.errors import AuthorError, Position
 from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER
 from airflow_wdl_ecs.plan import Call, Document, Expression, Input, Plan, Ref, Section, Task
@@ -79,6 +80,13 @@ def test_a_call_with_a_limit_of_airflows_starts_on_a_worker(limit):
     dag = build_dag(plan(call("a"), call("b")), call_args={"a": limit})
     assert not dag.get_task("a").start_from_trigger
     assert dag.get_task("b").start_from_trigger == STARTS_FROM_TRIGGER
+
+
+def test_a_dag_that_would_fail_fast_is_refused():
+    with pytest.raises(AuthorError, match="w: a DAG with a WDL workflow cannot have fail_fast"):
+        build_dag(plan(call("a")), fail_fast=True)
+    with DAG("d", schedule=None, fail_fast=True), pytest.raises(AuthorError, match="fail_fast"):
+        wdl_task_group(plan(call("a")))
 
 
 def test_call_args_for_no_call_are_refused():
