@@ -38,6 +38,7 @@ workflow w {
   output { Array[String] out = work.out }
 }
 """
+ONE = WDL[: WDL.index("workflow w")] + "workflow w { input { String marks } call work { input: name = 'a', marks } }"
 HOSTS = {
     "triggerer": "",
     "worker then triggerer": 'call_args={"work": {"max_active_tis_per_dag": 8}}',
@@ -133,9 +134,10 @@ def test_marking_a_call_succeeded_stops_its_task(airflow: EmbeddedAirflow) -> No
 
 
 @in_full
-def test_marking_a_run_failed_stops_all_its_tasks_and_no_other_runs(airflow: EmbeddedAirflow) -> None:
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_marking_a_run_stops_all_its_tasks_and_no_other_runs(airflow: EmbeddedAirflow, state: str) -> None:
     run, other = begun(airflow), begun(airflow)
-    run.mark_run("failed")
+    run.mark_run(state)
     stopped(run, "0", "1")
     assert len(other.running()) == 2
     other.release("a", "b")
@@ -160,6 +162,19 @@ def test_the_execution_timeout_of_a_call_stops_its_tasks(airflow: EmbeddedAirflo
     assert run.ended() == "failed"
     stopped(run, "0", "1")
     assert {task.stopped or task.stopping for task in run.tasks()} == {True}
+
+
+@pytest.mark.parametrize("host", EACH_HOST_IN_FULL)
+def test_a_retry_after_an_execution_timeout_runs_the_command_afresh(airflow: EmbeddedAirflow, host: str) -> None:
+    more = HOSTS[host].removeprefix('call_args={"work": {').removesuffix("}}")
+    limits = '"execution_timeout": timedelta(seconds=25), "retries": 1, "retry_delay": timedelta(seconds=1)'
+    run = airflow.run(ONE, f'call_args={{"work": {{{limits}, {more}}}}}')
+    until(lambda: run.times("a") == 2 or run.state == "failed", what=run.instances)
+    run.release("a")
+    assert run.ended() == "success"
+    assert run.instance("work") == ("success", 2)
+    assert len(run.tasks()) == 2
+    assert not run.running()
 
 
 @in_full
@@ -212,9 +227,6 @@ def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on(airflow: Embedd
     assert outputs(run) == ["a", "b"]
     assert len(run.tasks()) == 2
     assert (run.times("a"), run.times("b")) == (1, 1)
-
-
-ONE = WDL[: WDL.index("workflow w")] + "workflow w { input { String marks } call work { input: name = 'a', marks } }"
 
 
 @in_full
