@@ -87,7 +87,8 @@ def _plan_of(source: str | Path | Plan, task: str | None, beside: str) -> Plan:
     # A source may also be a URL, or the WDL text itself.
     if str(source).endswith((".plan.json", ".wdl", ".zip")):
         near = Path(beside).parent / source
-        source = near if near.is_file() else source
+        # A DAG file that is no file is in a zip archive.
+        source = near if near.is_file() or not Path(beside).is_file() else source
     if str(source).endswith(".plan.json"):
         return load_plan(source)
     from .wdl.lower import compile_wdl

@@ -21,7 +21,9 @@ This module knows neither WDL's grammar nor Airflow.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -298,10 +300,24 @@ class Plan:
 def load_plan(path: str | Path) -> Plan:
     """Read a ``NAME.plan.json`` that ``generate`` wrote.
 
+    :param path: it may lead into a zip archive, from which Airflow takes DAG files as from a folder.
     :raises AuthorError: if it is not there, is not a plan, or is one of another format.
     """
     try:
-        data = Path(path).read_bytes()
+        data = _read(Path(path))
     except OSError as error:
         raise AuthorError(f"{path}: {error.strerror or error}") from error
     return Plan.from_json(data, where=str(path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except NotADirectoryError:
+        archive = next(parent for parent in path.parents if parent.is_file())
+        if not zipfile.is_zipfile(archive):
+            raise
+        member = zipfile.Path(archive, path.relative_to(archive).as_posix())
+        if not member.is_file():
+            raise FileNotFoundError(errno.ENOENT, f"no such file in {archive}") from None
+        return member.read_bytes()

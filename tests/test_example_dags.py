@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from airflow_wdl_ecs.errors import AuthorError
 from airflow_wdl_ecs.plan import load_plan
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
@@ -35,6 +37,30 @@ def test_it_loads_and_survives_serialisation(path):
     assert set(again.task_group_dict) == set(dag.task_group_dict)
     for task in dag.tasks:
         assert [asset.uri for asset in again.get_task(task.task_id).outlets] == [asset.uri for asset in task.outlets]
+
+
+@pytest.mark.parametrize("plan", ['Path(__file__).with_name("hello.plan.json")', '"hello.plan.json"'])
+def test_airflow_loads_one_from_a_zip_archive_with_its_plan(tmp_path, plan):
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        source = (DAGS / "hello.py").read_text().replace('Path(__file__).with_name("hello.plan.json")', plan)
+        archive.writestr("packed_hello.py", source)
+        archive.write(DAGS / "hello.plan.json", "hello.plan.json")
+    bag = bags()[0](dag_folder=packed, collect_dags=False)
+    bag.process_file(str(packed))
+    assert not bag.import_errors
+    assert list(bag.dags) == ["hello"]
+
+
+@pytest.mark.parametrize(("content", "says"), [("zip", "no such file in .*p.zip"), ("text", "Not a directory")])
+def test_a_plan_that_is_not_in_its_archive_is_the_authors_error(tmp_path, content, says):
+    packed = tmp_path / "p.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("x", "y")
+    if content == "text":
+        packed.write_text("no archive")
+    with pytest.raises(AuthorError, match=says):
+        load_plan(packed / "hello.plan.json")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
