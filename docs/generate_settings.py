@@ -20,7 +20,7 @@ Where and how calls run on ECS is said once for an Airflow deployment, in the se
     task_role_arn = arn:aws:iam::123456789012:role/wdl-task
     execution_role_arn = arn:aws:iam::123456789012:role/wdl-execution
 
-or by environment variables of the scheduler, the triggerer and the workers: `AIRFLOW__WDL_ECS__CLUSTER=genomics`. A DAG
+or by environment variables of every Airflow process: `AIRFLOW__WDL_ECS__CLUSTER=genomics`. A DAG
 may override any of them: `wdl_dag("hello.plan.json", settings=EcsSettings(cluster="other"))`; what `EcsSettings` is not
 given stays as the deployment says. `airflow config list --section wdl_ecs --show-values` shows what is in force.
 
