@@ -75,8 +75,11 @@ def _new_client(aws_conn_id: str | None, region: str | None, service: str) -> An
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.config import Config
 
+    # An EcsClient asks again itself, at the pace of its buckets; botocore would do so past them, and hide from them
+    # that there was too much.
+    retries: Any = {"mode": "standard", "total_max_attempts": 1 if service == "ecs" else 6}
     # Waits of many calls share one client, so its pool of connections must not be the default ten.
-    config = Config(max_pool_connections=50, retries={"mode": "standard", "max_attempts": 5})
+    config = Config(max_pool_connections=50, retries=retries)
     hook = AwsBaseHook(aws_conn_id=aws_conn_id, region_name=region, client_type=service, config=config)
     return hook.get_client_type()
 

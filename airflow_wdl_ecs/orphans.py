@@ -17,7 +17,7 @@ from .aws import Clients, aws_errors, patient
 from .ecs.client import DESCRIBE_AT_ONCE
 from .ecs.request import attempt_prefix, attempt_try
 from .ecs.settings import EcsSettings
-from .errors import AuthorError, WdlEcsError
+from .errors import AuthorError, AwsError, WdlEcsError
 from .ledger import Attempt, Ledger
 from .plan import Shard
 from .run import Run, open_run
@@ -113,16 +113,31 @@ def _stop(ecs: Any, task: FoundTask) -> None:
 
 def _running(settings: EcsSettings, ecs: Any) -> Iterator[Mapping[str, Any]]:
     """The tasks of this package in the cluster that are to run."""
-    with aws_errors("ListTasks", settings.cluster):
-        pages = ecs.get_paginator("list_tasks").paginate(
-            cluster=settings.cluster, PaginationConfig={"PageSize": DESCRIBE_AT_ONCE}
-        )
-        for arns in (page["taskArns"] for page in pages):
-            if arns:
-                for task in ecs.describe_tasks(cluster=settings.cluster, tasks=arns)["tasks"]:
-                    started_by = str(task.get("startedBy") or "")
-                    if started_by.startswith(STARTED_BY) and task.get("desiredStatus") != "STOPPED":
-                        yield task
+    token: dict[str, str] = {}
+    while True:
+        page = _page(ecs, cluster=settings.cluster, maxResults=DESCRIBE_AT_ONCE, **token)
+        if page["taskArns"]:
+            for task in _described(ecs, settings.cluster, page["taskArns"]):
+                started_by = str(task.get("startedBy") or "")
+                if started_by.startswith(STARTED_BY) and task.get("desiredStatus") != "STOPPED":
+                    yield task
+        if not page.get("nextToken"):
+            return
+        token = {"nextToken": page["nextToken"]}
+
+
+@patient
+def _page(ecs: Any, **arguments: Any) -> Mapping[str, Any]:
+    with aws_errors("ListTasks", arguments["cluster"]):
+        page: Mapping[str, Any] = ecs.list_tasks(**arguments)
+        return page
+
+
+@patient
+def _described(ecs: Any, cluster: str, arns: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    with aws_errors("DescribeTasks", cluster):
+        tasks: Sequence[Mapping[str, Any]] = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+        return tasks
 
 
 class _Judge:
@@ -132,7 +147,7 @@ class _Judge:
         self._settings = settings
         self._clients = clients
         self._ask = ask
-        self._runs: dict[str, Run | None] = {}
+        self._runs: dict[str, Run | WdlEcsError | None] = {}
         self._airflow: dict[tuple[str, str], AirflowRun | None] = {}
 
     def found(self, task: Mapping[str, Any]) -> FoundTask | None:
@@ -143,10 +158,16 @@ class _Judge:
         if not folder.startswith(runs) or attempted is None:
             return None
         run = self._run(attempted.run)
-        dag_id, run_id = (run.dag_id, run.run_id) if run else _named(attempted.run.removeprefix(runs))
+        dag_id, run_id = _named(attempted.run.removeprefix(runs))
         age = time.time() - task["createdAt"].timestamp() if task.get("createdAt") else 0.0
         arn = str(task["taskArn"])
-        orphaned, unknown = self._verdict(run, attempted, arn, age) if run else ("its run's folder is gone", "")
+        if isinstance(run, Run):
+            dag_id, run_id = run.dag_id, run.run_id
+            orphaned, unknown = self._verdict(run, attempted, arn, age)
+        elif run is None:
+            orphaned, unknown = "its run's folder is gone", ""
+        else:
+            orphaned, unknown = "", f"its run cannot be read: {run.message}"
         return FoundTask(
             arn=arn,
             cluster=self._settings.cluster,
@@ -187,15 +208,19 @@ class _Judge:
         division = run.store.read_division(scatters[0].id) if scatters else None
         return task, attempted.shard[0] // division["chunk"] if division else -1
 
-    def _run(self, folder: str) -> Run | None:
+    def _run(self, folder: str) -> Run | WdlEcsError | None:
+        """The run of a folder; None if there is none, and why it cannot be read, if there is one."""
         if folder not in self._runs:
             about = RunStore(self._clients("s3"), _nowhere(self._settings)).get_json(f"{folder}run.json")
             try:
                 self._runs[folder] = about and open_run(
                     self._settings, self._clients, about["dag_id"], about["run_id"], scope=about.get("scope")
                 )
-            except AuthorError:
-                self._runs[folder] = None
+            except (AuthorError, AwsError) as error:
+                if isinstance(error, AwsError) and error.code != "NoSuchKey":
+                    raise
+                # Of another version, or with a part that is gone: its tasks may be waited for all the same.
+                self._runs[folder] = error
         return self._runs[folder]
 
 

@@ -397,11 +397,17 @@ class RunStore:
         _plans.put(plan.digest, plan)
 
     def inputs(self, digest: str) -> dict[str, Any]:
-        """The run's bound inputs; ``digest`` is that of their JSON, as ``run.json`` gives it."""
+        """The run's bound inputs; ``digest`` is that of their JSON, as ``run.json`` gives it.
+
+        :raises AwsError: if they are not there.
+        """
         key = (self.layout.folder, digest)
         inputs = _inputs.get(key)
         if inputs is None:
-            inputs = self.get_json(self.layout.named("inputs.json"))
+            uri = self.layout.named("inputs.json")
+            inputs = self.get_json(uri)
+            if inputs is None:
+                raise AwsError(f"the run's inputs {uri} are not there", code="NoSuchKey", operation="GetObject")
             _inputs.put(key, inputs)
         assert isinstance(inputs, dict)
         return inputs

@@ -39,6 +39,27 @@ def test_a_connection_that_was_mended_is_taken_up_without_a_restart(
     assert clients("ecs") is mended
 
 
+@pytest.mark.local
+def test_only_the_buckets_of_the_ecs_client_decide_when_ecs_is_asked_again(
+    airflow_on_embedded_aws: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = airflow_on_embedded_aws
+    monkeypatch.setattr("airflow_wdl_ecs.host._clients", {})
+    clients = airflow_clients(EcsSettings.from_options({}, {"aws_conn_id": "aws_default", "region": endpoint.region}))
+    throttled = {"kind": "error", "code": "ThrottlingException", "status": 400, "times": 3}
+    try:
+        endpoint.set_faults(requests=[{**throttled, "operation": "ecs:ListClusters"}])
+        for _ in range(3):
+            with pytest.raises(ClientError, match="ThrottlingException"):
+                clients("ecs").list_clusters()
+        assert clients("ecs").list_clusters()["clusterArns"]
+        # Nobody paces S3, so its client tries again itself.
+        endpoint.set_faults(requests=[{**throttled, "operation": "s3:GET", "code": "SlowDown", "status": 503}])
+        assert clients("s3").list_objects_v2(Bucket=endpoint.bucket)
+    finally:
+        endpoint.set_faults()
+
+
 def test_credentials_that_are_not_there_are_bad_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
     import botocore.session
 

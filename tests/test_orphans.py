@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from airflow_wdl_ecs import orphans
 from airflow_wdl_ecs.airflow_states import ask_airflow
 from airflow_wdl_ecs.commands import orphans as command
+from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import SettingsError
 from airflow_wdl_ecs.ledger import Attempt, Ledger
 from airflow_wdl_ecs.lifecycle import run_call
@@ -184,6 +185,39 @@ def test_a_task_whose_place_another_has_taken_is_an_orphan_whatever_airflow_says
     ledger.write_attempts([*attempts, replace(attempts[0], number=1, arn="arn:other")])
     tasks = find_tasks(run.settings, run.clients, lambda dag_id, run_id: None)
     assert next(task.orphaned for task in tasks if task.arn == arn) == "attempt 1 has taken its place"
+
+
+@pytest.mark.local
+def test_a_run_that_cannot_be_read_makes_no_orphans(world: World) -> None:
+    arn = start(world)
+    run = world.place.open()
+    about = run.store.get_json(f"{run.folder}run.json")
+
+    def found() -> orphans.FoundTask:
+        tasks = find_tasks(run.settings, run.clients, lambda dag_id, run_id: None)
+        return next(task for task in tasks if task.arn == arn)
+
+    for unlike in ({"format": 99}, {"plan": "gone"}, {"inputs": "gone"}):
+        run.store.put_json(f"{run.folder}run.json", {**about, **unlike})
+        if "inputs" in unlike:
+            run.store.delete(f"{run.folder}inputs.json")
+        task = found()
+        assert (task.orphaned, task.dag_id, task.run_id) == ("", "dag", world.place.run_id)
+        assert task.unknown.startswith("its run cannot be read: ")
+    run.store.delete(f"{run.folder}run.json")
+    assert found().orphaned == "its run's folder is gone"
+
+
+def test_tasks_are_listed_page_by_page_and_throttling_is_waited_out(monkeypatch) -> None:
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", lambda seconds: None)
+    mine = {"startedBy": "wdl-1", "desiredStatus": "RUNNING"}
+    throttled = refusal("ThrottlingException")
+    ecs = FakeEcs(
+        list_tasks=[throttled, {"taskArns": ["1"], "nextToken": "more"}, {"taskArns": []}],
+        describe_tasks=[throttled, throttled, {"tasks": [mine, {**mine, "startedBy": "else"}]}],
+    )
+    assert list(orphans._running(EcsSettings(cluster="c"), ecs)) == [mine]
+    assert [asked.get("nextToken") for name, asked in ecs.asked if name == "list_tasks"] == [None, None, "more"]
 
 
 def test_the_command_says_what_it_knows_and_what_not(monkeypatch, capsys) -> None:
