@@ -44,12 +44,18 @@ THROTTLED = frozenset(
         "RequestThrottled",
         "RequestThrottledException",
         "SlowDown",
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "PriorRequestNotComplete",
+        "429",
     }
 )
 """Error codes with which AWS asks to be asked more slowly."""
 
 TRANSIENT = frozenset(
-    {"ServerException", "InternalError", "InternalFailure", "ServiceUnavailable", "500", "502", "503"}
+    {"ServerException", "InternalError", "InternalFailure", "ServiceUnavailable", "500", "502", "503", "504"}
+    | {"InternalServerError", "InternalServerException", "ServiceUnavailableException"}
+    | {"RequestTimeout", "RequestTimeoutException", "GatewayTimeout"}
 )
 """Error codes of AWS's own failures; the same request may succeed later."""
 
@@ -60,7 +66,9 @@ _BROKEN = frozenset(
 """Names of the client's errors for a connection that breaks off, before or in an answer."""
 
 PATIENCE = 120.0
-"""Seconds for which what blocks on S3 is tried again: a call may have run for hours."""
+"""Seconds for which what blocks on S3 and fails is tried again: a call may have run for hours."""
+
+_LONGEST_PAUSE = 10.0
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation", "NotAuthorized"})
 _CREDENTIALS = frozenset(
@@ -85,6 +93,7 @@ class _Pools:
 
     def renew(self) -> None:
         self.io = ThreadPoolExecutor(max_workers=32, thread_name_prefix="wdl-ecs-aws")
+        self.ecs = ThreadPoolExecutor(max_workers=16, thread_name_prefix="wdl-ecs-ecs")
         self.evaluation = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wdl-ecs-evaluation")
 
 
@@ -94,6 +103,14 @@ _pools = _Pools()
 async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call something that blocks on AWS, in the pool of AWS calls."""
     return await asyncio.get_running_loop().run_in_executor(_pools.io, partial(function, *args, **kwargs))
+
+
+async def in_ecs_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call something that blocks on ECS, in a pool of its own.
+
+    What waits in its thread until S3 answers again must hold up neither the stopping of tasks nor the looking at them.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_pools.ecs, partial(function, *args, **kwargs))
 
 
 async def in_evaluation_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -131,7 +148,8 @@ def aws_errors(operation: str, what: str = "") -> Iterator[None]:
 
 
 def patient(function: Callable[P, T]) -> Callable[P, T]:
-    """Call a function again while AWS asks to be asked more slowly, fails by itself, or the connection breaks off.
+    """Call a function again as long as AWS asks to be asked more slowly, and for a while if AWS fails by itself or the
+    connection breaks off.
 
     It has to be one that may be carried out twice, and that maps its errors by `aws_errors`.
     """
@@ -143,10 +161,11 @@ def patient(function: Callable[P, T]) -> Callable[P, T]:
             try:
                 return function(*args, **kwargs)
             except AwsError as error:
-                if error.code not in THROTTLED | TRANSIENT | _BROKEN or time.monotonic() > deadline:
+                lasting = error.code not in TRANSIENT | _BROKEN or time.monotonic() > deadline
+                if lasting and error.code not in THROTTLED:
                     raise
             time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
-            pause = min(pause * 2, 10.0)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     return again
 

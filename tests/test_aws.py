@@ -87,7 +87,38 @@ def test_what_will_not_pass_or_does_not_is_an_error(monkeypatch):
         with aws_errors("GetObject"):
             raise refusal(code)
 
-    for code in ("AccessDenied", "NoSuchUpload", "SlowDown"):
+    for code in ("AccessDenied", "NoSuchUpload", "InternalError"):
         with pytest.raises((AwsError, SettingsError), match=code):
             get(code)
-    assert asked == ["AccessDenied", "NoSuchUpload", "SlowDown"]
+    assert asked == ["AccessDenied", "NoSuchUpload", "InternalError"]
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "429", "BandwidthLimitExceeded"])
+def test_throttling_is_waited_out_however_long_it_lasts(monkeypatch, code):
+    now = [0.0]
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", lambda seconds: now.append(now.pop() + seconds))
+
+    @patient
+    def get() -> float:
+        with aws_errors("GetObject"):
+            if now[0] < 3600:
+                raise refusal(code)
+        return now[0]
+
+    assert 3600 <= get() <= 3620
+
+
+@pytest.mark.parametrize("code", ["504", "RequestTimeout", "ServiceUnavailableException"])
+def test_failures_of_awss_own_pass(monkeypatch, code):
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", lambda seconds: None)
+    failures = [refusal(code)]
+
+    @patient
+    def get() -> bool:
+        with aws_errors("GetObject"):
+            if failures:
+                raise failures.pop()
+        return True
+
+    assert get()

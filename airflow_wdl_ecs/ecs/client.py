@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-from ..aws import THROTTLED, TRANSIENT, error_code, in_thread, mapped
+from ..aws import THROTTLED, TRANSIENT, error_code, in_ecs_thread, mapped
 from ..errors import AwsError
 from ..task import TaskHandle
 from .governor import Clock, Sleep, Slots, TokenBucket
@@ -43,6 +43,8 @@ DESCRIBE_AT_ONCE = 100
 """Tasks per DescribeTasks at most."""
 
 _LONGEST_PAUSE = 20.0
+_TOO_MANY = re.compile(r"too many concurrent|rate exceeded", re.IGNORECASE)
+"""What ECS says of throttling under a code that may mean anything, such as of a definition that others register, too."""
 _CAPACITY_PAUSES = (5.0, 60.0)
 _CAPACITY = re.compile(
     r"RESOURCE|\bAGENT\b|capacity|limit on the number of (tasks|vcpus)|You've reached the limit|no container instances",
@@ -211,10 +213,10 @@ class EcsClient:
             taken = await bucket.take()
             self.counts[name] += 1
             try:
-                response: dict[str, Any] = await in_thread(getattr(self._client, name), **arguments)
+                response: dict[str, Any] = await in_ecs_thread(getattr(self._client, name), **arguments)
             except (ClientError, BotoCoreError) as error:
                 code = error_code(error)
-                if code in THROTTLED:
+                if code in THROTTLED or (code == "ClientException" and _TOO_MANY.search(str(error))):
                     bucket.throttled(taken)
                 elif code in TRANSIENT or isinstance(error, HTTPClientError | ConnectionError):
                     broken_since = broken_since or self._clock()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from airflow_wdl_ecs.aws import in_thread
 from airflow_wdl_ecs.ecs.client import EcsClient, StartedTask, ecs_client
 from airflow_wdl_ecs.ecs.request import TaskDefinition
 from airflow_wdl_ecs.errors import AwsError, SettingsError
@@ -43,6 +45,35 @@ def test_throttling_never_fails_a_call():
     assert ask(fake, "run_task", ARGUMENTS, capacity_timeout=0, time=time).handle.arn == "arn:1"
     assert fake.count("run_task") == 26
     assert max(time.slept) <= 25
+
+
+def test_a_definition_that_others_register_at_the_same_time_is_waited_for():
+    many = refusal("ClientException", "Too many concurrent attempts to create a new revision of the specified family.")
+    made = {"taskDefinition": {"taskDefinitionArn": "arn:definition"}}
+    fake = FakeEcs(
+        describe_task_definition=[refusal("ClientException", "Unable to describe task definition.")],
+        register_task_definition=[*[many] * 8, made],
+    )
+    assert ask(fake, "register_task_definition", TaskDefinition("wdl-x", {"family": "wdl-x"})) == "arn:definition"
+    assert fake.count("register_task_definition") == 9
+
+
+def test_many_calls_at_once_do_not_wait_for_what_waits_for_s3():
+    """Whatever hangs in the threads of S3: tasks are described and stopped."""
+    free = threading.Event()
+    fake = FakeEcs(stop_task=[{}], describe_tasks=[{"tasks": []}])
+
+    async def stop() -> None:
+        hanging = [asyncio.ensure_future(in_thread(free.wait, 30)) for _ in range(100)]
+        ecs = EcsClient(fake)
+        try:
+            await asyncio.wait_for(ecs.stop_task(TaskHandle("arn:1", "c"), "cleared"), 5)
+            await asyncio.wait_for(ecs.describe_tasks("c", ["arn:1"]), 5)
+        finally:
+            free.set()
+            await asyncio.gather(*hanging)
+
+    asyncio.run(stop())
 
 
 def test_a_broken_connection_is_tried_again_but_not_for_ever():

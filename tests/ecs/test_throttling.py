@@ -100,7 +100,7 @@ def at_once(monkeypatch):
     async def call(function, *args, **kwargs):
         return function(*args, **kwargs)
 
-    monkeypatch.setattr(client_module, "in_thread", call)
+    monkeypatch.setattr(client_module, "in_ecs_thread", call)
 
 
 @pytest.mark.parametrize(
