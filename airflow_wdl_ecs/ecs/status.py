@@ -250,21 +250,27 @@ def _without_result(task: Mapping[str, Any], exit_code: int | None, policy: Poli
     said = staging_log.strip()
     staged_in = _container(task, STAGE_IN).get("exitCode")
     if staged_in not in (None, 0):
-        text = said or _reason(task, STAGE_IN) or f"exit code {staged_in}"
-        return _never_started(f"the inputs could not be staged: {text}")
+        reason = _reason(task, STAGE_IN)
+        text = f"the inputs could not be staged: {said or reason or f'exit code {staged_in}'}"
+        lack = _lack_of_memory(said, reason)
+        return TaskStatus("out_of_memory", None, f"{text} ({lack})", "memory") if lack else _never_started(text)
     if exit_code is None:
         text = _reason(task, COMMAND) or str(task.get("stoppedReason", "")) or "ECS does not say why"
         return TaskStatus("lost", None, f"the command's end is not known: {text}", "infrastructure")
     if not policy.succeeded(exit_code):
         return TaskStatus("command_failed", exit_code, f"the command failed with exit code {exit_code}", "command")
-    text = said or _reason(task, STAGE_OUT) or str(task.get("stoppedReason", "")) or "ECS does not say why"
-    out_of_memory = _OUT_OF_MEMORY.search(text)
-    return TaskStatus(
-        "out_of_memory" if out_of_memory else "lost",
-        exit_code,
-        f"the command succeeded, and its outputs could not be kept: {text}",
-        "memory" if out_of_memory else _budget(text),
-    )
+    reason = _reason(task, STAGE_OUT)
+    why = said or reason or str(task.get("stoppedReason", "")) or "ECS does not say why"
+    text = f"the command succeeded, and its outputs could not be kept: {why}"
+    lack = _lack_of_memory(said, reason)
+    if lack:
+        return TaskStatus("out_of_memory", exit_code, f"{text} ({lack})", "memory")
+    return TaskStatus("lost", exit_code, text, _budget(why))
+
+
+def _lack_of_memory(*said: str) -> str:
+    """The words for a lack of memory in what a stage, or ECS of its container, has said; empty if there are none."""
+    return next((found[0] for found in map(_OUT_OF_MEMORY.search, said) if found), "")
 
 
 def _budget(text: str) -> Budget:

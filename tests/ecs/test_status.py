@@ -176,6 +176,14 @@ UNREACHED = {"command": GRAPH, "stage-out": GRAPH}
             "infrastructure",
             id="stage-in failed, the other stop code",
         ),
+        pytest.param(
+            task(137, 143, 143, reasons={**UNREACHED, "stage-in": OOM}),
+            None,
+            "out_of_memory",
+            None,
+            "memory",
+            id="stage-in out of memory",
+        ),
         pytest.param(task(0, 0, 1), None, "lost", 0, "infrastructure", id="stage-out failed"),
         pytest.param(
             task(0, 0, 137, reasons={"stage-out": OOM}),
@@ -500,6 +508,20 @@ def test_fargate_may_say_of_the_task_that_memory_ran_out():
     status = classify(task(0, None, 137, said=said), None, POLICY)
     assert (status.kind, status.budget) == ("out_of_memory", "memory")
     assert said in status.reason
+
+
+def test_a_stage_that_was_short_of_memory_needs_more_whatever_else_it_said():
+    log = "download failed: s3://b/k to /wdl/k Unable to connect"
+    stage_in = classify(task(1, 143, 143, reasons={**UNREACHED, "stage-in": OOM}), None, POLICY, staging_log=log)
+    stage_out = classify(task(0, 0, 1, reasons={"stage-out": OOM}), None, POLICY, staging_log=log)
+    for status in (stage_in, stage_out):
+        assert (status.kind, status.budget) == ("out_of_memory", "memory")
+        assert log in status.reason
+        assert "OutOfMemory" in status.reason
+    status = classify(
+        task(1, 143, 143, reasons=UNREACHED), None, POLICY, staging_log="fork: Cannot allocate memory (12)"
+    )
+    assert (status.kind, status.budget) == ("out_of_memory", "memory")
 
 
 def test_a_full_disk_says_which_attribute_asks_for_more():
