@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,8 +25,8 @@ from .plan import Shard
 from .storage import RunStore
 from .task import Outputs, TaskHandle, TaskResult
 
-_LEDGER_DEPTH = 3
-"""Names of a ledger's file below ``calls/``: call, shard, file."""
+_LEDGER_PATH = 2
+"""Names of a ledger's file below its call's folder: shard, file. Those of an attempt's files are more."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,18 @@ class Ledger:
             self.write_attempts([*attempts[:-1], replace(attempts[-1], superseded=try_number)])
         self._store.delete(self._outputs)
 
+    def supersede(self, begun: int) -> None:
+        """Let nothing count that there is.
+
+        :param begun: the least number of attempts that there are; some may not have been recorded.
+        """
+        attempts = self.attempts()
+        now, why = time.time(), "nobody has recorded it"
+        left = [Attempt(n, 0, "", "", now, kind="lost", reason=why) for n in range(len(attempts), begun)]
+        if left:
+            self.write_attempts([*attempts, *left])
+        self.clear_success(1)
+
     def attempts(self) -> list[Attempt]:
         """The shard's attempts, in order."""
         data = self._store.get(self._attempts)
@@ -225,19 +238,23 @@ def digest_of(task: str, inputs: Mapping[str, Any]) -> str:
 def supersede_run(store: RunStore) -> int:
     """Let nothing of an earlier run in the same folder count: that of a DAG run that was deleted and has come again.
 
-    Its files stay, and its attempts keep their numbers. It blocks; gives how many shards had a ledger.
+    Its files stay, and its attempts keep their numbers: also one that was never recorded, because its host died just
+    after RunTask. It blocks; gives how many shards had a ledger or an attempt.
     """
     calls = store.layout.named("calls/")
-    folders = set()
+    begun: dict[tuple[str, str], int] = {}
     for uri, _ in store.list(calls):
-        path = uri.removeprefix(calls).split("/")
-        if len(path) == _LEDGER_DEPTH and path[-1] in ("attempts.json", "outputs.json"):
-            folders.add((path[0], uri.rpartition("/")[0] + "/"))
-    for _, folder in sorted(folders):
-        Ledger.in_folder(store, folder).clear_success(1)
-    for call in sorted({call for call, _ in folders}):
+        call, *path = uri.removeprefix(calls).split("/")
+        if len(path) <= 1:
+            continue
+        shard = call, f"{calls}{call}/{path[0]}/"
+        attempts = int(path[1]) + 1 if len(path) > _LEDGER_PATH and path[1].isdecimal() else 0
+        begun[shard] = max(begun.get(shard, 0), attempts)
+    for (_, folder), attempts in sorted(begun.items()):
+        Ledger.in_folder(store, folder).supersede(attempts)
+    for call in sorted({call for call, _ in begun}):
         store.put_json(f"{calls}{call}/epoch.json", uuid.uuid4().hex)
-    return len(folders)
+    return len(begun)
 
 
 def budget_of(budget: Budget, policy: Policy, settings: EcsSettings) -> int:

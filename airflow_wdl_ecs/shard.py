@@ -310,6 +310,9 @@ class ShardRun:
                 # Only of a success is everything known without ECS.
                 task = await self._stopped(attempt, tail)
                 result = await self._result(prefix)
+                if task is None and result is None:
+                    # What ECS does not show may run all the same; nobody will wait for it any more.
+                    await self.hosted.ecs.stop_task(attempt.handle, "it was not to be found, and counts as lost")
             return await self._end(prepared, attempt, task, result, tail)
         finally:
             tail.stop()

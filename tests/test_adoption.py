@@ -92,6 +92,21 @@ def test_shards_that_succeeded_with_other_inputs_run_again(world):
 
 
 @pytest.mark.local
+def test_an_attempt_that_was_never_recorded_is_not_taken_for_one_of_a_run_that_comes_again(world):
+    wdl = task('echo "~{x}"')
+    world.begin(wdl, {"x": "old"}).done()
+    without_success(world)
+    key = f"{world.open().folder}calls/t/_/attempts.json".split("/", 3)[3]
+    world.s3.delete_object(Bucket=world.bucket, Key=key)
+    world.begin(wdl, {"x": "new"})
+    supersede_run(world.open().store)
+    assert world.done().outputs == {(): {"out": "new"}}
+    first, second = world.started()
+    assert first["clientToken"] != second["clientToken"]
+    assert [found["number"] for found in world.attempts()] == [0, 1]
+
+
+@pytest.mark.local
 def test_a_task_that_runs_with_other_inputs_is_stopped_and_replaced(world):
     wdl = task('echo "~{x}"; sleep ~{if x == "slow" then 60 else 0}')
     world.begin(wdl, {"x": "slow"})
@@ -183,8 +198,14 @@ def test_a_dag_run_that_comes_again_starts_from_nothing_and_keeps_the_files():
         Ledger(place, call, shard).write_attempts([attempt])
         Ledger(place, call, shard).write_success(Success(1, 0, {"x": 1}))
     store.put(f"{store.layout.attempt('c', (), 0)}work/outputs.json", b"a user's")
+    store.put(f"{store.layout.attempt('never recorded', (3,), 1)}command.sh", b"true")
     epoch = store.epoch("c")
-    assert supersede_run(store) == 3
+    assert supersede_run(store) == 4
+    left = Ledger(store, "never recorded", (3,)).attempts()
+    assert [(found.number, found.try_number, found.kind, found.superseded) for found in left] == [
+        (0, 0, "lost", 0),
+        (1, 0, "lost", 1),
+    ]
     assert supersede_run(RunStore(s3, Layout("s3://b", "d", "new"))) == 0
     for call, shard in (("a b", (0,)), ("a b", (1, 2)), ("c", ())):
         ledger = Ledger(store, call, shard)

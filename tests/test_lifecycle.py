@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_wdl_ecs.ecs import poller
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError, EvaluationError
 from airflow_wdl_ecs.lifecycle import CallOutcome, run_call, stop_call
@@ -460,6 +461,33 @@ def test_a_task_that_left_nothing_and_is_forgotten_is_replaced(world):
         world.s3.delete_object(Bucket=world.bucket, Key=f"{key}{name}")
     assert world.done().outputs == {(): {"out": "done"}}
     assert [found["kind"] for found in world.attempts()] == ["lost", "succeeded"]
+
+
+def test_a_task_that_ecs_does_not_show_is_stopped_before_another_takes_its_place(world, monkeypatch):
+    monkeypatch.setattr(poller, "MISSING_GRACE", 1.0)
+    world.begin(task("sleep 60; echo done"))
+    hidden: list[str] = []
+
+    def hide(call, **arguments):
+        answer = call(**arguments)
+        hidden.extend(arguments["tasks"])
+        return {"tasks": [found for found in answer["tasks"] if found["taskArn"] != hidden[0]], "failures": []}
+
+    world.ecs.change["describe_tasks"] = hide
+
+    async def replaced() -> None:
+        host = asyncio.ensure_future(world.call())
+        await until(lambda: len(world.started()) == 2)
+        host.cancel()
+        await asyncio.gather(host, return_exceptions=True)
+
+    asyncio.run(replaced())
+    del world.ecs.change["describe_tasks"]
+    (stopped,) = world.ecs.asked_for("stop_task")
+    assert stopped["task"] == hidden[0]
+    (found,) = world.ecs.describe_tasks(cluster=world.settings.cluster, tasks=[hidden[0]])["tasks"]
+    assert found["desiredStatus"] == "STOPPED"
+    asyncio.run(stop_call(world.open(), "t", [()], "the test is over"))
 
 
 def test_stopping_a_call_ends_it_and_a_new_try_runs_it_afresh(world):
