@@ -44,7 +44,7 @@ DESCRIBE_AT_ONCE = 100
 
 _LONGEST_PAUSE = 20.0
 _TOO_MANY = re.compile(r"too many concurrent|rate exceeded", re.IGNORECASE)
-"""What ECS says of throttling under a code that may mean anything, such as of a definition that others register, too."""
+"""What ECS says of throttling under a code that may mean anything: of a definition that others register, say."""
 _CAPACITY_PAUSES = (5.0, 60.0)
 _CAPACITY = re.compile(
     r"RESOURCE|\bAGENT\b|capacity|limit on the number of (tasks|vcpus)|You've reached the limit|no container instances",

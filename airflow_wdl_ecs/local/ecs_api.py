@@ -218,8 +218,9 @@ class EcsApi:
         elif fault.kind == "kill":
             agent.later(fault.after, lambda: agent.kill_container(agent_task, fault.container or "command", ""))
         else:
+            retried = "CannotPullContainerError: pull image manifest has been retried 1 time(s)"
             agent_task.pull_failures = {
-                name: f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {plan.spec.image}"
+                name: f"{retried}: {plan.spec.image}{': ' if fault.says else ''}{fault.says}"
                 for name, plan in agent_task.plans.items()
                 if fault.container in (None, name)
             }
@@ -240,13 +241,14 @@ class EcsApi:
         cluster_arn = self._cluster_arn(request, region)
         self._all()
         found, failures = [], []
+        age = self._faults.age_of_states()
         include_tags = "TAGS" in (request.get("include") or [])
         for name in dict.fromkeys(names):
             task = self._find(name, cluster_arn)
             if task is None or self._hidden(task):
                 failures.append({"arn": _as_arn(name, cluster_arn), "reason": "MISSING"})
             else:
-                found.append(self._skewed(describe(task, include_tags, self._faults.now.stale_for)))
+                found.append(self._skewed(describe(task, include_tags, age)))
         return {"tasks": found, "failures": failures}
 
     def _skewed(self, task: Json) -> Json:

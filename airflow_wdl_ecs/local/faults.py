@@ -29,6 +29,7 @@ class TaskFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param after: seconds after RunTask, or after this request with ``task``.
     :param container: which container; for ``image_pull`` all by default, for the others ``command``.
     :param task: the ARN of a task that runs already; by default the next tasks are meant.
+    :param says: more of ECS's reason for ``image_pull``, such as ``not found``.
     """
 
     kind: FaultKind
@@ -36,6 +37,7 @@ class TaskFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: float = 0.0
     container: str | None = None
     task: str | None = None
+    says: str = ""
 
 
 class RequestFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +75,8 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :param run_task_failures: reasons that the next RunTask calls answer with, one call each, in place of a task; such
         as ``RESOURCE:MEMORY``, ``AGENT`` or ``Capacity is unavailable at this time``.
     :param missing_for: seconds after RunTask in which DescribeTasks and ListTasks do not know the task.
-    :param stale_for: how many seconds old the states are that DescribeTasks tells.
+    :param stale_for: how many seconds old the states are that DescribeTasks tells. :param stale_rate: the share of its
+        answers, from 0 to 1, that are so old; below 1, states come again, and out of order.
     :param clock_skew: seconds by which ECS's clock is ahead of everybody else's.
     :param forget_after: seconds after which a stopped task is forgotten, in place of the server's own setting.
     :param tasks: what happens to tasks. :param requests: what happens to requests; of several the first that is meant.
@@ -84,6 +87,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_task_failures: tuple[str, ...] = ()
     missing_for: float = 0.0
     stale_for: float = 0.0
+    stale_rate: float = 1.0
     forget_after: float | None = None
     clock_skew: float = 0.0
     tasks: tuple[TaskFault, ...] = ()
@@ -156,6 +160,13 @@ class FaultDesk:
         """Seconds to wait before answering."""
         latency = self._faults.latency
         return latency.get(operation, latency.get("*", 0.0))
+
+    def age_of_states(self) -> float:
+        """How many seconds old the states of one answer are."""
+        with self._lock:
+            faults = self._faults
+            stale = faults.stale_rate >= 1 or self._random.random() < faults.stale_rate
+            return faults.stale_for if stale else 0.0
 
     def throttled(self, operation: str) -> bool:
         """Whether a call of the operation is one too many; a bucket of one second's calls."""

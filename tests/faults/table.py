@@ -83,8 +83,11 @@ class SchedulerKill:
 
 TRIGGERER_KILLS: Mapping[str, Mapping[str, Any]] = {
     "before RunTask": _held("ecs:RunTask"),
+    "after RunTask, before its answer": _held("ecs:RunTask", after=True),
     "after RunTask, before it is recorded": _held("s3:PUT", "attempts.json"),
-    "while the result is read": _held("s3:GET", "result.json", skip=1),
+    "while the task stages in": _held("s3:GET", "stage-in.sh", abandon=False),
+    "after the task has stopped, before its result is read": _held("s3:GET", "result.json", skip=1),
+    "while outputs are read": _held("s3:GET", "/stdout"),
     "before the success is recorded": _held("s3:PUT", "/calls/work/_/outputs.json"),
 }
 """The step -> the request at which a triggerer is killed that hosts a call."""
@@ -92,27 +95,51 @@ TRIGGERER_KILLS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class WorkerKill:
-    """A worker of the local executor is killed (SIGKILL) that hosts a call whose command runs.
+    """A worker of the local executor is killed (SIGKILL) that hosts a call.
 
     :param what: in words. :param becomes: what becomes of the call. :param retries: Airflow's, of the call.
     :param with_process: whether the process of the task instance is killed, too.
+    :param hold: the request at which it is killed; without one, while the command runs.
+    :param late: whether that is after the command has ended.
     """
 
     what: str
-    becomes: str
-    retries: int
+    becomes: str = "succeeds in its next try"
+    retries: int = 1
     with_process: bool = True
+    hold: Mapping[str, Any] | None = None
+    late: bool = False
+
+    def hold_in(self, call: str) -> Mapping[str, Any] | None:
+        """Its hold, for the requests of one call alone."""
+        return None if self.hold is None else {**self.hold, "key": f"/calls/{call}/_/{self.hold['key']}"}
 
 
 WORKER_KILLS: Sequence[WorkerKill] = (
-    WorkerKill("a worker that hosts a call, with the task instance's process", "succeeds in its next try", 1),
-    WorkerKill("a worker that hosts a call, without that process", "succeeds in its next try", 1, with_process=False),
+    WorkerKill("a worker that hosts a call, while its command runs, with the task instance's process"),
+    WorkerKill("a worker that hosts a call, while its command runs, without that process", with_process=False),
     WorkerKill(
         "a worker that hosts a call without `retries`",
         "fails; `orphans --stop` stops its ECS task",
         0,
     ),
+    WorkerKill("a worker that hosts a call, before RunTask", hold=_held("ecs:RunTask")),
+    WorkerKill("a worker that hosts a call, after RunTask, before its answer", hold=_held("ecs:RunTask", after=True)),
+    WorkerKill(
+        "a worker that hosts a call, after RunTask, before it is recorded", hold=_held("s3:PUT", "attempts.json")
+    ),
+    WorkerKill(
+        "a worker that hosts a call, while the task stages in", hold=_held("s3:GET", "0/stage-in.sh", abandon=False)
+    ),
+    WorkerKill(
+        "a worker that hosts a call, after the task has stopped, before its result is read",
+        hold=_held("s3:GET", "0/result.json", skip=1),
+        late=True,
+    ),
+    WorkerKill("a worker that hosts a call, while outputs are read", hold=_held("s3:GET", "0/stdout"), late=True),
 )
+WORKERS_AT_ONCE = 3
+"""How many are killed together, since Airflow takes minutes to notice; a small machine's executor has four workers."""
 _ON_A_WORKER = 'call_args={"work": {"deferrable": False}}'
 SCHEDULER_KILLS: Sequence[SchedulerKill] = (
     SchedulerKill("while the task `inputs` writes the run's folder", _held("s3:PUT", "/run.json")),
@@ -137,7 +164,6 @@ class AwsFault:
     :param tasks: how many ECS tasks are started. :param runtime: more of the task's runtime section.
     :param settings: overrides of settings. :param when_running: what happens to the task once its command has begun.
     :param more: bytes more in the output file.
-    :param unreachable: seconds for which the host cannot reach AWS once the command has begun.
     """
 
     name: str
@@ -148,7 +174,6 @@ class AwsFault:
     settings: Mapping[str, Any] = field(default_factory=dict)
     when_running: Mapping[str, Any] = field(default_factory=dict)
     more: int = 0
-    unreachable: float = 0.0
     short: bool = False
 
 
@@ -192,6 +217,7 @@ AWS_FAULTS: Sequence[AwsFault] = (
     AwsFault("no Fargate capacity, then some", {"run_task_failures": ["Capacity is unavailable at this time."]}),
     AwsFault("a new task is MISSING at first", {"missing_for": 1.5}, short=True),
     AwsFault("states arrive late", {"stale_for": 1.0}),
+    AwsFault("states arrive again, late and out of order", {"stale_for": 3.0, "stale_rate": 0.5}, short=True),
     AwsFault("ECS's clock is an hour ahead", {"clock_skew": 3600.0}),
     AwsFault("ECS's clock is an hour behind", {"clock_skew": -3600.0}),
     AwsFault(
@@ -262,13 +288,13 @@ AWS_FAULTS: Sequence[AwsFault] = (
         ),
     ),
     AwsFault("ECS forgets the task as soon as it has stopped", {"forget_after": 0.0}),
-    AwsFault(
-        "every connection to AWS breaks off, and none can be made for three seconds",
-        {"latency": {"ecs:DescribeTasks": 0.3}},
-        unreachable=3.0,
-        short=True,
-    ),
 )
+
+CUTS: Sequence[Kill] = tuple(kill for kill in KILLS if not (kill.fails or kill.forgotten))
+"""The steps at which every connection of the host to AWS breaks off."""
+
+UNREACHABLE = 3.0
+"""Seconds for which no new one can be made."""
 
 _DENIED = {"kind": "error", "code": "AccessDeniedException", "status": 400}
 
@@ -279,6 +305,7 @@ class FailedCall:
 
     :param faults: of the embedded AWS. :param when_running: whether they come once the command has begun.
     :param error: the error's class. :param says: what is in its message.
+    :param tasks: how many ECS tasks both tries start.
     """
 
     name: str
@@ -287,6 +314,7 @@ class FailedCall:
     says: Sequence[str]
     settings: Mapping[str, Any] = field(default_factory=dict)
     when_running: bool = False
+    tasks: int = 1
     short: bool = False
 
 
@@ -298,6 +326,20 @@ FAILED_CALLS: Sequence[FailedCall] = (
         ("no capacity for 2 s: RESOURCE:MEMORY", "capacity_timeout"),
         {"capacity_timeout": 2.0},
         short=True,
+    ),
+    FailedCall(
+        "the image is not there",
+        _task("image_pull", container="command", says="debian:12: not found"),
+        "CallError",
+        ("image debian:12", "not found", "check the image's name and tag"),
+        tasks=2,
+        short=True,
+    ),
+    FailedCall(
+        "ECS does not take the task (RunTask: ATTRIBUTE)",
+        {"run_task_failures": ["ATTRIBUTE"]},
+        "CallError",
+        ("ECS did not start the task: ATTRIBUTE",),
     ),
     FailedCall(
         "the credentials expire while the command runs",
@@ -399,6 +441,14 @@ def page() -> str:
         lines.append(f"| {fault.name} | succeeds | {often} | {fault.tasks} |")
     lines += [
         "",
+        "## The host's connections to AWS break off, and none can be made for three seconds",
+        "",
+        "| That happens ... | The call | Its command ran | ECS tasks |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {cut.step} | succeeds | once | 1 |" for cut in CUTS]
+    lines += [
+        "",
         "## What the deployer has to mend",
         "",
         "The call fails, says why, and spends none of its task's retries; when it is mended, a retry of Airflow's or a",
@@ -407,7 +457,7 @@ def page() -> str:
         "| What happens | The error says | Its command ran, in both tries | ECS tasks |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {failed.name} | {failed.says[-1]} | once | 1 |" for failed in FAILED_CALLS]
+    lines += [f"| {failed.name} | {failed.says[-1]} | once | {failed.tasks} |" for failed in FAILED_CALLS]
     lines += [
         "",
         "## AWS fails while a call is being stopped",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from airflow_wdl_ecs.local.endpoint import Endpoint
 
 from .embedded_airflow import until
 from .table import AWS_FAULTS, PAGE, AwsFault, page
-from .wire import Wire
 from .world import Said, World
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(300)]
@@ -35,11 +32,8 @@ def test_a_call_bears_it(
     monkeypatch.setattr(client, "_CAPACITY_PAUSES", (0.5, 1.0))
     monkeypatch.setattr(poller, "MISSING_GRACE", 5.0)
     world = World(embedded_aws, tmp_path, **fault.settings)
-    wire = Wire(embedded_aws.port)
     said = Said()
     try:
-        if fault.unreachable:
-            world.place = replace(world.place, proxy=wire.address)
         world.begin(runtime=fault.runtime, more=fault.more)
         with ThreadPoolExecutor(1) as pool:
             run = world.place.open()
@@ -50,22 +44,12 @@ def test_a_call_bears_it(
                 (arn,) = world.running()
                 embedded_aws.set_faults(tasks=[{**fault.when_running, "task": arn}])
                 until(lambda: arn not in world.running(), what=lambda: said.lines)
-            if fault.unreachable:
-                until(lambda: world.times() or ending.done(), what=lambda: said.lines)
-                until(wire.connections, what=lambda: said.lines)
-                wire.cut()
-                world.release()
-                time.sleep(fault.unreachable)
-                waits = not ending.done()
-                wire.mend()
-                assert waits, said.lines
             world.release()
             outcome = ending.result(240)
         assert fault.when_running or world.spared(fault.faults) == []
         embedded_aws.set_faults()
         check(world, fault, outcome, said)
     finally:
-        wire.cut()
         embedded_aws.set_faults()
         world.release()
         world.stop_all()

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 
 import psutil
 import pytest
 
 from .embedded_airflow import EmbeddedAirflow, WorkflowRun, until
-from .table import SCHEDULER_KILLS, WORKER_KILLS, SchedulerKill, WorkerKill
+from .table import SCHEDULER_KILLS, WORKER_KILLS, WORKERS_AT_ONCE, SchedulerKill, WorkerKill
 from .test_control import ONE, begun, outputs, stopped
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.faults_in_full]
 
-ON_A_WORKER = 'call_args={"work": {"deferrable": False, "retries": %d, "retry_delay": timedelta(seconds=1)}}'
+ON_A_WORKER = 'call_args={"%s": {"deferrable": False, "retries": %d, "retry_delay": timedelta(seconds=1)}}'
+TOGETHER = [WORKER_KILLS[at : at + WORKERS_AT_ONCE] for at in range(0, len(WORKER_KILLS), WORKERS_AT_ONCE)]
 
 
 def kill_worker(run: WorkflowRun, kill: WorkerKill) -> None:
@@ -30,19 +32,37 @@ def kill_worker(run: WorkflowRun, kill: WorkerKill) -> None:
         os.kill(victim.pid, signal.SIGKILL)
 
 
-def test_workers_that_are_killed_are_missed_and_followed(airflow: EmbeddedAirflow) -> None:
-    # All at once, since it takes Airflow minutes; a small machine's executor has four workers.
-    runs = [airflow.run(ONE, ON_A_WORKER % kill.retries) for kill in WORKER_KILLS]
-    for run in runs:
-        until(lambda run=run: run.started("a") and len(airflow.workers(run)) == 1, what=run.instances)
-    before = [run.running() for run in runs]
-    for kill, run in zip(WORKER_KILLS, runs, strict=True):
-        kill_worker(run, kill)
-    for kill, run in zip(WORKER_KILLS, runs, strict=True):
-        ends = ("running", 2) if kill.retries else ("failed", 1)
-        until(lambda run=run, ends=ends: run.instance("work") == ends, 400, run.instances)
-    assert [run.running() for run in runs] == before
-    for kill, run in zip(WORKER_KILLS, runs, strict=True):
+@pytest.mark.parametrize("kills", TOGETHER, ids=["; ".join(kill.what for kill in kills) for kills in TOGETHER])
+def test_workers_that_are_killed_are_missed_and_followed(airflow: EmbeddedAirflow, kills: Sequence[WorkerKill]) -> None:
+    # A call's name tells its requests from the others'.
+    calls = [f"work{number}" for number in range(len(kills))]
+    holds = [hold for kill, call in zip(kills, calls, strict=True) if (hold := kill.hold_in(call))]
+    airflow.aws.set_faults(requests=holds)
+    try:
+        runs = [
+            airflow.run(ONE.replace("call work", f"call work as {call}"), ON_A_WORKER % (call, kill.retries))
+            for kill, call in zip(kills, calls, strict=True)
+        ]
+        for kill, run in zip(kills, runs, strict=True):
+            if kill.late:
+                run.release("a")
+            if not kill.hold or kill.late:
+                until(lambda run=run: run.started("a"), what=run.instances)
+        until(lambda: len(airflow.aws.held()) == len(holds), what=airflow.aws.held)
+        for run in runs:
+            until(lambda run=run: len(airflow.workers(run)) == 1, what=run.instances)
+        before = [run.running() for run in runs]
+        for kill, run in zip(kills, runs, strict=True):
+            kill_worker(run, kill)
+    finally:
+        airflow.aws.set_faults()
+    for kill, call, run in zip(kills, calls, runs, strict=True):
+        ends = {("running", 2), ("success", 2)} if kill.retries else {("failed", 1)}
+        until(lambda run=run, call=call, ends=ends: run.instance(call) in ends, 400, run.instances)
+    for kill, run, tasks in zip(kills, runs, before, strict=True):
+        # What no worker has asked for before it was killed, the next one does.
+        assert kill.late or not tasks or run.running() == tasks
+    for kill, run in zip(kills, runs, strict=True):
         if kill.retries:
             run.release("a")
             assert run.ended() == "success"

@@ -105,6 +105,14 @@ class TestServer:
         time.sleep(0.05)
         assert tasks.describe(arn)["lastStatus"] == "STOPPED"
 
+    def test_states_that_come_again_and_out_of_order(self, faulty: Endpoint, tasks: Tasks) -> None:
+        arn = tasks.run(tasks.register(container("a", "true")))
+        tasks.stopped(arn)
+        faulty.set_faults(stale_for=3600, stale_rate=0.5)
+        seen = "".join(tasks.describe(arn)["lastStatus"][0] for _ in range(40))
+        assert set(seen) == {"P", "S"}
+        assert "SP" in seen
+
     def test_forgotten_when_stopped(self, faulty: Endpoint, tasks: Tasks) -> None:
         arn = tasks.run(tasks.register(container("a", "sleep 30")))
         faulty.set_faults(forget_after=0)
@@ -141,6 +149,8 @@ class TestServer:
         task = tasks.stopped(tasks.run(definition))
         assert task["stopCode"] == "TaskFailedToStart"
         assert task["stoppedReason"].startswith("CannotPullContainerError")
+        faulty.set_faults(tasks=[{"kind": "image_pull", "says": "not found"}])
+        assert tasks.stopped(tasks.run(definition))["stoppedReason"].endswith(": not found")
         assert exit_codes(task) == {"command": None, "a": None}
 
     def test_out_of_memory_of_one_container(self, faulty: Endpoint, tasks: Tasks) -> None:
