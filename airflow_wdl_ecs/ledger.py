@@ -295,8 +295,14 @@ def decision(attempts: Sequence[Attempt], try_number: int, policy: Policy, setti
         more = more_memory(last.memory_given, policy, settings) if last.budget == "memory" else 0
         return f"trying again{f' with {more} MiB' if more else ''}: {used} of {size} times ({_PAID_BY[last.budget]})"
     if used <= size:
-        return f"not trying again: it cannot have more than {last.memory_given} MiB (out_of_memory_limit)"
+        return f"not trying again: it cannot have more than {last.memory_given} MiB ({_limited_by(policy, settings)})"
     return f"not trying again: {_PAID_BY[last.budget]} allows {size} fresh attempts" + (" in one try" if size else "")
+
+
+def _limited_by(policy: Policy, settings: EcsSettings) -> str:
+    """What keeps a task from having more memory."""
+    limits = {"out_of_memory_limit": settings.out_of_memory_limit, "max_memory": policy.memory_limit}
+    return " and ".join(name for name, limit in limits.items() if limit) or "out_of_memory_limit"
 
 
 _PAID_BY: dict[Budget, str] = {

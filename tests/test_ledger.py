@@ -150,6 +150,8 @@ def test_more_memory_is_tried_only_if_there_is_more():
     assert decision(found, 1, Policy(), SETTINGS) == (
         "not trying again: it cannot have more than 122880 MiB (out_of_memory_limit)"
     )
+    capped = Policy(memory_limit=100000)
+    assert decision(found, 1, capped, SETTINGS).endswith("it cannot have more than 122880 MiB (max_memory)")
     found = [replace(found[0], memory_given=2048)]
     assert decision(found, 1, Policy(), SETTINGS) == "trying again with 4096 MiB: 1 of 1 times (out_of_memory_retries)"
 

@@ -611,18 +611,20 @@ def test_out_of_memory_is_tried_again_with_more(world):
     assert "trying again with 2048 MiB: 1 of 1 times (out_of_memory_retries)" in world.log
 
 
-def test_memory_that_cannot_grow_is_not_tried_again(world):
+@pytest.mark.parametrize(("limit", "attribute"), [(1500, ""), (0, ' max_memory: "1500 MiB"')])
+def test_memory_that_cannot_grow_is_not_tried_again(world, limit, attribute):
     def killed(found):
         for container in found["containers"]:
             if container["name"] == "command":
                 container.update(exitCode=137, reason="OutOfMemoryError: Container killed due to memory usage")
 
-    world.settings = replace(world.settings, out_of_memory_limit=1500, out_of_memory_retries=5)
+    world.settings = replace(world.settings, out_of_memory_limit=limit, out_of_memory_retries=5)
     ending_as(world, killed, times=9)
-    runtime = 'memory: "1 GiB" memory_retry_multiplier: 1.25'
+    runtime = f'memory: "1 GiB" memory_retry_multiplier: 1.25{attribute}'
     assert world.begin(task("echo done", runtime=runtime)).failure().kind == "out_of_memory"
     assert [found["memory_given"] for found in world.attempts()] == [1024, 1280, 1500]
-    assert "not trying again: it cannot have more than 1500 MiB (out_of_memory_limit)" in world.log
+    said = "max_memory" if attribute else "out_of_memory_limit"
+    assert f"not trying again: it cannot have more than 1500 MiB ({said})" in world.log
 
 
 def test_a_lost_task_is_replaced(world):

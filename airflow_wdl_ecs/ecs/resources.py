@@ -32,12 +32,16 @@ _FARGATE: tuple[tuple[int, tuple[int, ...]], ...] = (
 )
 """CPU units and the MiB of memory that go with them (Fargate developer guide, "Task CPU and memory")."""
 
+_MOST_MEMORY = 64 * 1024 * 1024
+"""MiB beyond which no machine goes, so that a large factor remains a number."""
+
 _FARGATE_DISK = (21, 200)
 """GiB of ephemeral storage that may be asked for; what is not asked for is 20."""
 
 _SIZES = ("cpu", "memory", "disks", "disk", "bootDiskSizeGb", "gpu", "gpuCount", "docker", "container")
-_RETRIES = ("maxRetries", "max_retries", "preemptible", "memory_retry_multiplier", "memoryRetryMultiplier")
-_POLICIES = (*_RETRIES, "returnCodes", "return_codes", "continueOnReturnCode")
+_RETRIES = ("maxRetries", "max_retries", "preemptible")
+_MEMORY = ("memory_retry_multiplier", "memoryRetryMultiplier", "max_memory", "maxMemory")
+_POLICIES = (*_RETRIES, *_MEMORY, "returnCodes", "return_codes", "continueOnReturnCode")
 _UNDERSTOOD = frozenset((*_SIZES, *_POLICIES))
 
 
@@ -49,12 +53,14 @@ class Policy:
     :param max_retries: fresh attempts after the command failed.
     :param preemptible: attempts that may run on capacity that can be taken away.
     :param memory_factor: by how much the memory grows after it ran out; None for the deployment's factor.
+    :param memory_limit: MiB up to which it grows; 0 for no limit of the task's own.
     """
 
     success: tuple[int, ...] | None = (0,)
     max_retries: int = 0
     preemptible: int = 0
     memory_factor: float | None = None
+    memory_limit: int = 0
 
     def succeeded(self, exit_code: int) -> bool:
         """Whether this exit code is a success."""
@@ -102,7 +108,8 @@ def resources_of(runtime: Mapping[str, Any]) -> Resources:
 def policy_of(runtime: Mapping[str, Any]) -> Policy:
     """The retries and exit codes of success that a runtime section asks for; Cromwell's names too.
 
-    The attribute, or hint, ``memory_retry_multiplier`` is this package's; it has the name of Cromwell's option.
+    The attribute, or hint, ``memory_retry_multiplier`` is this package's; it has the name of Cromwell's option. The
+    hint ``max_memory`` is the specification's (WDL 1.2 "Reserved Task Hints").
 
     :raises EvaluationError: for a value that cannot be read; it names the attribute.
     """
@@ -111,6 +118,7 @@ def policy_of(runtime: Mapping[str, Any]) -> Policy:
         max_retries=_whole(runtime, "max_retries", "maxRetries"),
         preemptible=_whole(runtime, "preemptible"),
         memory_factor=_factor(runtime, "memory_retry_multiplier", "memoryRetryMultiplier"),
+        memory_limit=next((_mebibytes(n, runtime[n], unit=1) for n in _MEMORY[2:] if runtime.get(n) is not None), 0),
     )
 
 
@@ -159,15 +167,13 @@ def fargate_pair(cpu: int, memory: int) -> tuple[int, int] | None:
 def more_memory(given: int, policy: Policy, settings: EcsSettings) -> int:
     """MiB to ask for after a task with this much ran out of memory.
 
-    :return: what it had if there is to be no more: by ``out_of_memory_limit``, or because Fargate has no more.
+    :return: what it had if there is to be no more: by ``out_of_memory_limit``, by the task's own limit, or because
+        Fargate has no more.
     """
     factor = settings.out_of_memory_factor if policy.memory_factor is None else policy.memory_factor
-    wanted = math.ceil(given * factor)
-    if settings.fargate:
-        wanted = min(wanted, _FARGATE[-1][1][-1])
-    if settings.out_of_memory_limit:
-        wanted = min(wanted, settings.out_of_memory_limit)
-    return max(wanted, given)
+    limits = [settings.out_of_memory_limit, policy.memory_limit, _FARGATE[-1][1][-1] if settings.fargate else 0]
+    wanted = min(given * factor, *(limit for limit in limits if limit), _MOST_MEMORY)
+    return max(math.ceil(wanted), given)
 
 
 def rounding(asked: Resources, given: TaskSize, settings: EcsSettings) -> str:
@@ -234,10 +240,11 @@ def _factor(runtime: Mapping[str, Any], *names: str) -> float | None:
 
 def _number(name: str, given: Any) -> float:
     try:
-        if isinstance(given, bool):
+        found = float(given)
+        if isinstance(given, bool) or not math.isfinite(found):
             raise ValueError
-        return float(given)
-    except (TypeError, ValueError):
+        return found
+    except (TypeError, ValueError, OverflowError):
         raise EvaluationError(f"runtime attribute {name}: {given!r} is not a number") from None
 
 
@@ -267,7 +274,7 @@ def _disk(text: str) -> float:
 def _mebibytes(name: str, given: Any, *, unit: int) -> int:
     """A quantity in MiB, rounded up; ``unit`` is the bytes in one of a number without a unit."""
     matched = _QUANTITY.fullmatch(str(given)) if not isinstance(given, bool | list | dict) else None
-    if matched is None:
+    if matched is None or not math.isfinite(float(matched[1])):
         raise EvaluationError(f"runtime attribute {name}: {given!r} is not a quantity", hint='write it like "8 GiB"')
     number, prefix, binary = matched.groups()
     bare = not re.search(r"[A-Za-z]\s*$", str(given))

@@ -175,6 +175,25 @@ def test_more_memory_has_a_limit():
     assert [more_memory(given, Policy(), limited) for given in (2048, 4096, 6000, 8000)] == [4096, 6000, 6000, 8000]
 
 
+@pytest.mark.parametrize("name", ["max_memory", "maxMemory"])
+def test_a_task_says_up_to_where_its_memory_grows(name):
+    policy = policy_of({name: "6000 MiB", "memory_retry_multiplier": 1e300})
+    assert [more_memory(given, policy, EC2) for given in (2048, 6000, 8000)] == [6000, 6000, 8000]
+    assert more_memory(2048, policy, replace(EC2, out_of_memory_limit=5000)) == 5000
+    assert policy_of({name: 1024 * 1024 * 1024}).memory_limit == 1024
+    assert ignored_attributes({name: 2}) == ()
+    assert more_memory(2048, policy_of({"memory_retry_multiplier": 1e308}), EC2) == 64 * 1024 * 1024
+    with pytest.raises(EvaluationError, match=f"{name}: 'much' is not a quantity"):
+        policy_of({name: "much"})
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e999", float("inf"), 10**400])
+@pytest.mark.parametrize("name", ["cpu", "memory", "disks", "bootDiskSizeGb", "gpuCount"])
+def test_what_is_no_finite_number_names_its_attribute(name, value):
+    with pytest.raises(EvaluationError, match=name):
+        resources_of({name: value})
+
+
 @pytest.mark.parametrize("name", ["memory_retry_multiplier", "memoryRetryMultiplier"])
 def test_a_task_says_by_how_much_its_memory_grows(name):
     assert policy_of({name: 1.25}).memory_factor == 1.25

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from test_task_evaluation import evaluation, task
 
+from airflow_wdl_ecs.ecs.resources import policy_of
 from airflow_wdl_ecs.errors import EvaluationError, Position
 from airflow_wdl_ecs.wdl.hints import hint_expressions
 
@@ -41,6 +42,12 @@ def test_a_requirement_wins_over_a_hint_and_an_override_over_both():
         "custom": {"a": [1, 2]},
     }
     assert evaluation(BODY, version="1.2", runtime_overrides={"cpu": 8, "preemptible": 0}).runtime["preemptible"] == 0
+
+
+def test_hints_say_how_memory_grows():
+    hints = 'hints { memory_retry_multiplier: 1.25  max_memory: "8 GiB" }'
+    policy = policy_of(evaluation(f"command <<<>>> {hints}", version="1.2").runtime)
+    assert (policy.memory_factor, policy.memory_limit) == (1.25, 8192)
 
 
 def test_a_hint_that_describes_a_requirement_is_none():
