@@ -2,8 +2,8 @@
 
 Throttling never fails a call: the operation's bucket slows down and the request is made again. A connection that
 breaks is tried again for some minutes, since a call may have run for hours. Every other refusal becomes an error of
-this package. There is one `EcsClient` per boto3 client and event loop (`ecs_client`), so that all calls of a process
-share its buckets. This module knows no call, no run and no S3.
+this package. There is one `EcsClient` per boto3 client and event loop (`ecs_client`), and those of one account and
+region share their buckets, as AWS counts: whatever connection a call has. This module knows no call, no run and no S3.
 """
 
 from __future__ import annotations
@@ -81,7 +81,12 @@ class EcsClient:
         self._buckets = {
             name: TokenBucket(rate, burst, clock=clock, sleep=sleep) for name, (rate, burst) in RATES.items()
         }
+        self._account = ""
         self._definitions: dict[str, asyncio.Future[str]] = {}
+
+    def rate(self, operation: str) -> float:
+        """Calls a second that an operation, by boto3's name, is paced to at present."""
+        return self._buckets[operation].rate
 
     async def run_task(
         self,
@@ -226,10 +231,33 @@ class EcsClient:
                     raise mapped(error, _OPERATIONS[name]) from error
             else:
                 bucket.succeeded()
+                self._share_buckets(response)
                 return response
             # Half of the pause is random, so that those who were refused together do not come back together.
             await self._sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _share_buckets(self, response: Mapping[str, Any]) -> None:
+        """Pace what is asked by the buckets of the account and region, once an answer has said which they are."""
+        if not self._account:
+            self._account = _account_of(response)
+            if self._account:
+                of_loop = _buckets.setdefault(asyncio.get_running_loop(), {})
+                self._buckets = of_loop.setdefault(self._account, self._buckets)
+
+
+_buckets: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, dict[str, TokenBucket]]] = WeakKeyDictionary()
+
+
+def _account_of(response: Mapping[str, Any]) -> str:
+    """The partition, region and account (``arn:aws:ecs:us-east-1:123456789012``) of what an answer tells of."""
+    arns = [
+        response.get("taskDefinition", {}).get("taskDefinitionArn", ""),
+        *(task.get("taskArn", "") for task in response.get("tasks", ())),
+        *response.get("taskArns", ()),
+    ]
+    heads = (arn.split(":")[:5] for arn in arns)
+    return next((":".join(head) for head in heads if len(head) == 5 and all(head)), "")
 
 
 def _tasks_of_token(error: AwsError) -> list[str]:

@@ -221,6 +221,31 @@ def test_a_registration_that_failed_is_tried_afresh_by_the_next():
     assert asyncio.run(twice()) == "arn:old"
 
 
+def test_connections_to_one_account_and_region_share_their_pace():
+    def of(account: str, region: str = "us-east-1") -> FakeEcs:
+        arn = f"arn:aws:ecs:{region}:{account}:task/c/1"
+        throttled = refusal("ThrottlingException", "Rate exceeded")
+        return FakeEcs(
+            list_tasks=[{"taskArns": []}, {"taskArns": [arn]}],
+            run_task=[throttled, throttled, {"tasks": [{"taskArn": arn}]}],
+        )
+
+    async def rates() -> list[float]:
+        time = Time()
+        fakes = (of("1"), of("1"), of("2"), of("1", "eu-west-1"))
+        clients = [EcsClient(fake, clock=time.clock, sleep=time.sleep) for fake in fakes]
+        for client in clients:
+            # An answer that names nothing tells of no account.
+            await client.list_tasks("c", "wdl-1")
+            await client.list_tasks("c", "wdl-1")
+        await clients[0].run_task(ARGUMENTS, capacity_timeout=0)
+        return [client.rate("run_task") for client in clients]
+
+    first, same, other, elsewhere = asyncio.run(rates())
+    assert first == same < 20
+    assert other == elsewhere == 40
+
+
 def test_all_calls_of_a_loop_share_one_client():
     fake = FakeEcs()
 
