@@ -151,6 +151,12 @@ SCHEDULER_KILLS: Sequence[SchedulerKill] = (
         _held("s3:PUT", "attempts.json"),
         _ON_A_WORKER,
     ),
+    SchedulerKill(
+        "while the task stages in, of a call that a worker hosts",
+        _held("s3:GET", "stage-in.sh", abandon=False),
+        _ON_A_WORKER,
+    ),
+    SchedulerKill("while outputs are read, of a call that a worker hosts", _held("s3:GET", "/stdout"), _ON_A_WORKER),
     SchedulerKill("while the task `outputs` writes the run's outputs", _held("s3:PUT", "outputs.json", skip=1)),
 )
 
