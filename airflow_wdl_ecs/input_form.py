@@ -11,6 +11,7 @@ This module knows the plan; it knows neither Airflow nor miniwdl.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,10 @@ from .plan import Input
 OPTIONAL_SECTION = "Optional inputs"
 S3_URI = "^s3://[^/]+/."
 _PATHS = ("file-path", "directory-path")
+_NUMBERS = re.compile(r"Array\[(Int|Float)\??\]\+?\??")
+_NUMBER = r"^-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?$"
+_EXACT = 2**53 - 1
+"""A browser's numbers are doubles: a greater integer may come back as another."""
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float)}
 
 Schema = dict[str, Any]
@@ -39,7 +44,7 @@ def form_schema(declared: Input, *, given: bool) -> tuple[Any, Schema]:
     if checked.get("type") == "boolean" and default is None:
         shown, accepted = _BOOLEAN_CHOICE, _BOOLEAN_ANSWERS
     else:
-        shown, accepted = _shown(checked, meta), _nullable(checked)
+        shown, accepted = _shown(checked, meta), _nullable(_with_texts_of_choices(checked))
     if not required:
         shown = _with_null_type(shown)
     schema = shown if shown == accepted else _checked_as(shown, accepted)
@@ -50,6 +55,15 @@ def form_schema(declared: Input, *, given: bool) -> tuple[Any, Schema]:
 _BOOLEAN_CHOICE: Schema = {"type": "string", "enum": ["true", "false"]}
 """A switch cannot say that nothing was chosen, and of a required input the form would wait for more than a switch."""
 _BOOLEAN_ANSWERS: Schema = {"enum": [True, False, "true", "false", None]}
+
+
+def answer_of(declared: Input, value: Any) -> Any:
+    """The value that an answer of the form means: of a Boolean's drop-down and of a choice of numbers it is a text."""
+    if declared.type.rstrip("?") == "Boolean" and value in ("true", "false"):
+        return value == "true"
+    if isinstance(value, list) and _NUMBERS.fullmatch(declared.type) and read_parameter_meta(declared.meta).choices:
+        return [json.loads(item) if isinstance(item, str) and re.match(_NUMBER, item) else item for item in value]
+    return value
 
 
 def section_of(name: str, meta: ParameterMeta) -> str:
@@ -94,7 +108,7 @@ def _hints(declared: Input, meta: ParameterMeta) -> list[str]:
     if meta.maximum is not None:
         found.append(f"at most {meta.maximum}")
     if _has_path(schema):
-        found.append("in S3")
+        found.append("in S3: s3://...")
     return found
 
 
@@ -169,6 +183,14 @@ def _constrained_members(schema: Schema, default: Any) -> Schema:
     return {"additionalProperties": _constrained(values, plain, None)} if isinstance(values, dict) else {}
 
 
+def _with_texts_of_choices(schema: Schema) -> Schema:
+    """A multiple choice sends texts, also where the choices are numbers."""
+    items = schema.get("items", {})
+    if _kind(items) not in ("integer", "number") or "enum" not in items:
+        return schema
+    return {**schema, "items": {"anyOf": [items, {"type": "string", "pattern": _NUMBER}]}}
+
+
 def _bounds(meta: ParameterMeta, default: Any) -> Schema:
     found: Schema = {}
     if meta.minimum is not None and (default is None or default >= meta.minimum):
@@ -219,13 +241,21 @@ def _has_path(schema: Any) -> bool:
 
 
 def _survives(default: Any) -> bool:
-    """Whether Airflow reads a param's default back from its database as it was.
+    """Whether a param's default comes back from Airflow's database, and from a browser, as it was.
 
-    It encodes objects, and decodes a list only if all its items are objects: one deeper in a list stays encoded.
+    Airflow encodes objects, and decodes a list only if all its items are objects: one deeper in a list stays encoded.
     """
+    if _has_inexact(default):
+        return False
     if not isinstance(default, list) or all(isinstance(item, dict) for item in default):
         return True
     return not any(_has_object(item) for item in default)
+
+
+def _has_inexact(value: Any) -> bool:
+    if isinstance(value, (list, dict)):
+        return any(map(_has_inexact, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and abs(value) > _EXACT
 
 
 def _has_object(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from .input_form import form_schema, form_text
+from .input_form import answer_of, form_schema, form_text
 from .plan import Input, Plan
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def given_inputs(plan: Plan, context: Context, dag_inputs: Mapping[str, Any] | N
         if declared is None:
             given[key] = value
         elif not _untouched(declared, value, from_conf=key in conf, of_dag=declared.name in of_dag):
-            given[key] = _answered(declared, value)
+            given[key] = answer_of(declared, value)
     return given
 
 
@@ -70,10 +70,3 @@ def _untouched(declared: Input, value: Any, *, from_conf: bool, of_dag: bool) ->
         means_something = declared.type.endswith("?") and declared.default is not None and not of_dag
         return not (from_conf and means_something)
     return not of_dag and declared.default is not None and bool(value == declared.default)
-
-
-def _answered(declared: Input, value: Any) -> Any:
-    """A drop-down's answer to a Boolean is a text."""
-    if declared.type.rstrip("?") == "Boolean" and value in ("true", "false"):
-        return value == "true"
-    return value

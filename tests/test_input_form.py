@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
-from airflow_wdl_ecs.input_form import form_schema, form_text
+from airflow_wdl_ecs.input_form import answer_of, form_schema, form_text
 from airflow_wdl_ecs.plan import Input
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
@@ -134,6 +134,44 @@ def test_choices_of_a_list_are_a_multiple_choice():
     assert not takes(schema, ["c"])
 
 
+@pytest.mark.parametrize(
+    ("wdl_type", "choices", "answer", "value"),
+    [
+        ("Array[Int]+", "[5, 7]", ["7", 5], [7, 5]),
+        ("Array[Float]?", "[0.5, 0.00001]", ["0.00001"], [0.00001]),
+        ("Array[Int?]", "[5]", ["5", None], [5, None]),
+    ],
+)
+def test_a_multiple_choice_of_numbers_answers_with_texts(wdl_type, choices, answer, value):
+    meta = f"{{choices: {choices}}}"
+    _, schema = form(f"{wdl_type} x", meta)
+    assert takes(schema, answer)
+    assert takes(schema, value)
+    assert not takes(schema, [6])
+    assert not takes(schema, ["seven"])
+    assert not takes(schema, ["007"])
+    assert answer_of(declared(f"{wdl_type} x", meta), ["007", "9" * 5000]) == ["007", "9" * 5000]
+    assert answer_of(declared(f"{wdl_type} x", meta), answer) == value
+
+
+def test_a_text_is_no_number_where_nothing_is_to_choose():
+    assert not takes(form("Array[Int] x")[1], ["5"])
+    assert answer_of(declared("Array[Int] x"), ["5"]) == ["5"]
+    assert answer_of(declared("Array[String] x", '{choices: ["5", "7"]}'), ["5"]) == ["5"]
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    ["Int x = 9007199254740993", "Array[Int] x = [1, -9007199254740993]", "Pair[Int, Int] x = (2, 9007199254740993)"],
+)
+def test_a_default_that_a_browser_would_change_is_told_and_not_sent(declaration):
+    value, schema = form(declaration)
+    assert value is None
+    assert takes(schema, None)
+    assert "9007199254740993" in form_text(declared(declaration), given=False, shows_default=value is not None)
+    assert form("Int x = 9007199254740991")[0] == 9007199254740991
+
+
 def test_suggestions_are_offered_and_others_are_taken():
     _, schema = form("String x", '{suggestions: ["a", "b"]}')
     assert schema["examples"] == ["a", "b"]
@@ -178,7 +216,7 @@ def test_files_are_in_s3(declaration, right, wrong):
     _, schema = form(declaration)
     assert takes(schema, right)
     assert not takes(schema, wrong)
-    assert "in S3" in form_text(declared(declaration), given=False, shows_default=False)
+    assert "in S3: s3://" in form_text(declared(declaration), given=False, shows_default=False)
 
 
 def test_a_label_takes_the_names_place_and_a_structs_name_does_not():
@@ -198,12 +236,12 @@ def test_the_author_names_sections():
     [
         ("Int x = 1 + 1", '"How many."', "How many. (WDL type Int, default: 1 + 1)"),
         ("Array[String] x", "", "(WDL type Array[String], one a line)"),
-        ("Sample x", "", '(WDL type Sample, such as {"name": "String", "reads": ["File"]}, in S3)'),
+        ("Sample x", "", '(WDL type Sample, such as {"name": "String", "reads": ["File"]}, in S3: s3://...)'),
         ("Array[Array[Int]] x", "", "(WDL type Array[Array[Int]], such as [[42]])"),
         ("String x", '{example: "sample_1"}', "(WDL type String, for example sample_1)"),
         ("Int x", "{range: [0, 9]}", "(WDL type Int, at least 0, at most 9)"),
         ("Int x", "{suggestions: [5, 7]}", "(WDL type Int, such as 5, 7)"),
-        ("File x", '{patterns: ["*.bam", "*.cram"]}', "(WDL type File, usually *.bam or *.cram, in S3)"),
+        ("File x", '{patterns: ["*.bam", "*.cram"]}', "(WDL type File, usually *.bam or *.cram, in S3: s3://...)"),
     ],
 )
 def test_what_stands_below_a_field(declaration, meta, text):
