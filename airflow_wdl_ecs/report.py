@@ -102,6 +102,7 @@ class ShardReport:
     """One shard of a call.
 
     :param key: its indices as a word, ``0.3``; ``_`` outside scatters.
+    :param label: the value that the outermost scatter has for it, as a short text; empty where that is not known.
     :param reason: why it failed; empty if it has not.
     :param instance: the task instance of Airflow that runs it, if Airflow was asked.
     """
@@ -113,6 +114,7 @@ class ShardReport:
     exit_code: int | None = None
     attempts: tuple[AttemptReport, ...] = ()
     instance: Instance | None = None
+    label: str = ""
 
     @property
     def seconds(self) -> dict[PhaseName, float]:
@@ -282,10 +284,11 @@ def shard_report(
     *,
     run_has_outputs: bool,
     folder: str = "",
+    label: str = "",
 ) -> ShardReport:
     """What is told of a shard.
 
-    :param folder: where it keeps everything, ``s3://.../``.
+    :param folder: where it keeps everything, ``s3://.../``. :param label: see `ShardReport`.
     """
     state = shard_state(attempts, instance, run_has_outputs=run_has_outputs)
     last = attempts[-1] if attempts else None
@@ -312,6 +315,7 @@ def shard_report(
         exit_code=last.exit_code if last else None,
         attempts=tuple(told),
         instance=instance,
+        label=label,
     )
 
 

@@ -183,6 +183,7 @@ class _Wanted:
     epoch: str
     instance: Instance | None
     begun: bool
+    label: str
 
 
 class _Reader:
@@ -232,14 +233,14 @@ class _Reader:
     def _listed(self, call: str) -> set[Shard]:
         return set(_shards(self.store.folders(self.store.layout.call(call))))
 
-    def _divisions(self, calls: Sequence[Call]) -> dict[str, dict[str, int]]:
+    def _divisions(self, calls: Sequence[Call]) -> dict[str, dict[str, Any]]:
         """How the outermost scatters around these calls are divided, as far as that is known."""
         sections = sorted({scatters[0].id for call in calls if (scatters := self.plan.scatters(call.section))})
         divisions = zip(sections, side_by_side(self.store.read_division, sections), strict=True)
         return {section: division for section, division in divisions if division is not None}
 
     def _wanted(
-        self, call: Call, listed: set[Shard], epoch: str, divisions: Mapping[str, Mapping[str, int]]
+        self, call: Call, listed: set[Shard], epoch: str, divisions: Mapping[str, Mapping[str, Any]]
     ) -> list[_Wanted]:
         """The shards of a call that there are: those that have begun, and those that are known to come."""
         scatters = self.plan.scatters(call.section)
@@ -250,21 +251,32 @@ class _Reader:
         elif len(scatters) == 1 and division:
             shards.update((index,) for index in range(division["shards"]))
         chunk = division["chunk"] if division else 1
+        labels = dict(enumerate(division.get("labels", ()))) if division else {}
         return [
-            _Wanted(call.id, shard, epoch, self._instance(call.id, shard, chunk), shard in listed)
+            _Wanted(
+                call.id,
+                shard,
+                epoch,
+                self._instance(call.id, shard, chunk),
+                shard in listed,
+                labels.get(shard[0], "") if shard else "",
+            )
             for shard in sorted(shards)
         ]
 
     def _instance(self, call: str, shard: Shard, chunk: int) -> Instance | None:
         if self.told is None:
             return None
-        scope = self.store.layout.scope
-        if scope is not None:
-            task, bracket, index = scope.removesuffix("]").rpartition("[")
-            return self.told.instances.get((task, int(index)) if bracket else (scope, -1))
-        found = self.told.instances.get((call, shard[0] // chunk if shard else -1))
+        task = task_of(self.store.layout.scope, call)
+        found = self.told.instances.get((task, shard[0] // chunk if shard else -1))
         # An instance that is not mapped yet stands for all that will be.
-        return found or self.told.instances.get((call, -1))
+        found = found or self.told.instances.get((task, -1))
+        scope = self.store.layout.scope
+        if found is not None or scope is None:
+            return found
+        # An operator on its own: its scope is its task id, with the map index if it is mapped.
+        alone, bracket, index = scope.removesuffix("]").rpartition("[")
+        return self.told.instances.get((alone, int(index)) if bracket else (scope, -1))
 
     def _read(self, wanted: _Wanted) -> ShardReport:
         layout = self.store.layout
@@ -281,7 +293,13 @@ class _Reader:
             wanted.instance,
             run_has_outputs=self.run_has_outputs,
             folder=layout.shard(wanted.call, wanted.shard),
+            label=wanted.label,
         )
+
+
+def task_of(scope: str | None, name: str) -> str:
+    """The id of the Airflow task of a workflow's call (or other task), in a DAG of its own or as a task group."""
+    return name if scope is None else f"{scope}.{name}"
 
 
 def _shards(names: Iterable[str]) -> Iterable[Shard]:

@@ -40,9 +40,13 @@ def divide_scatter(run: Run, section: str, *, longest: int) -> list[str]:
     count = run.evaluation.shard_count(section, ()) or 0
     run.check_width(section, count)
     size = chunk_size(count, longest)
-    run.store.write_division(section, {"shards": count, "chunk": size})
+    # An instance of several shards has a label of its own, and so many labels would be read with every report.
+    labels = [_label(run, section, (index,)) for index in range(count)] if size == 1 else []
+    run.store.write_division(
+        section, {"shards": count, "chunk": size, "labels": [printable(label) for label in labels]}
+    )
     if size == 1:
-        return distinct([_label(run, section, (index,)) for index in range(count)])
+        return distinct(labels)
     return [_chunk_label(first, min(first + size, count) - 1) for first in range(0, count, size)]
 
 

@@ -362,13 +362,13 @@ class RunStore:
 
     # How an outermost scatter was divided among mapped instances (see ``scatter``).
 
-    def write_division(self, section: str, division: dict[str, int]) -> None:
-        """Write how a scatter's shards are divided."""
+    def write_division(self, section: str, division: dict[str, Any]) -> None:
+        """Write how a scatter's ``shards`` are divided, how many in a ``chunk``; their ``labels``, if alone."""
         self.put_json(self.layout.named(f"scatters/{key_safe(section)}.json"), division)
 
-    def read_division(self, section: str) -> dict[str, int] | None:
+    def read_division(self, section: str) -> dict[str, Any] | None:
         """How a scatter's shards are divided, or None if that is not known."""
-        division: dict[str, int] | None = self.get_json(self.layout.named(f"scatters/{key_safe(section)}.json"))
+        division: dict[str, Any] | None = self.get_json(self.layout.named(f"scatters/{key_safe(section)}.json"))
         return division
 
     # What does not change, or only with its epoch.

@@ -94,6 +94,37 @@ def test_operators_on_their_own_have_runs_within_the_run(s3: FakeS3) -> None:
     assert report.calls[0].counts == {"waiting": 1}
 
 
+def test_a_workflow_that_is_a_task_group_has_the_tasks_of_its_group(s3: FakeS3) -> None:
+    run = FabricatedRun(s3, scope="study.first")
+    section = run.plan.scatters(run.plan.call_by_id["work"].section)[0].id
+    run.store.write_division(section, {"shards": 2, "chunk": 1})
+    found = [Instance("study.first.sum_lane", index, state, 1) for index, state in enumerate(("failed", "queued"))]
+    others = [Instance("sum_lane", 0, "success", 1), Instance("study.second.sum_lane", 0, "success", 1)]
+    told = Told("running", {(one.task_id, one.map_index): one for one in (*found, *others)})
+    report = read_report(run.store, told, only="sum_lane")
+    assert report is not None
+    assert [(shard.state, shard.instance) for shard in report.calls[0].shards] == [
+        ("failed", found[0]),
+        ("waiting", found[1]),
+    ]
+
+
+def test_shards_are_called_what_the_outermost_scatter_calls_them(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    section = run.plan.scatters(run.plan.call_by_id["work"].section)[0].id
+    run.store.write_division(section, {"shards": 2, "chunk": 1, "labels": ["tumor", "normal"]})
+    run.shard("work", (1, 3), attempt())
+    report = read_report(run.store)
+    assert report is not None
+    labels = {shard.key: shard.label for call in report.calls for shard in call.shards}
+    assert labels == {"0": "tumor", "1": "normal", "1.3": "normal"}
+    # As a run has it that began with an earlier version, and one of more shards than task instances.
+    run.store.write_division(section, {"shards": 2, "chunk": 1})
+    old = read_report(run.store)
+    assert old is not None
+    assert {shard.label for call in old.calls for shard in call.shards} == {""}
+
+
 def test_a_layout_is_found_by_its_folder(s3: FakeS3) -> None:
     run, own = FabricatedRun(s3), FabricatedRun(s3, "task_alone", inputs={}, scope="align[3]")
     assert layout_of(s3, run.layout.folder) == run.layout

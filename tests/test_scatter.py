@@ -56,6 +56,15 @@ def test_few_shards_have_an_instance_each_with_its_own_label():
     assert [map_index_prefixes(run, "scatter_x", index) for index in range(3)] == [[(0,)], [(1,)], [(2,)]]
 
 
+def test_the_labels_of_shards_are_kept_as_a_person_may_see_them():
+    run = run_of(8)
+    run.evaluation.shard_label = lambda section, shard: "m 7\x1b" if shard[0] == 7 else "same"
+    divide_scatter(run, "scatter_x", longest=1024)
+    assert run.store.divisions["scatter_x"]["labels"] == ["same"] * 7 + ["***\\x1b"]
+    divide_scatter(run, "scatter_x", longest=4)
+    assert run.store.divisions["scatter_x"]["labels"] == []
+
+
 def test_many_shards_are_divided_without_losing_one():
     run = run_of(25)
     labels = divide_scatter(run, "scatter_x", longest=10)

@@ -173,7 +173,9 @@ def _values(title: str, values: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _name(shard: ShardReport) -> str:
-    return shard.call if shard.key == "_" else f"{shard.call}[{shard.key.replace('.', ', ')}]"
+    if shard.key == "_":
+        return shard.call
+    return f"{shard.call}[{shard.key.replace('.', ', ')}]" + (f" ({shard.label})" if shard.label else "")
 
 
 def _word(state: str) -> str:

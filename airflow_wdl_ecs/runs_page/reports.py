@@ -18,8 +18,8 @@ from ..ecs.settings import how_to_set
 from ..errors import SettingsError
 from ..host import airflow_clients, resolve_settings
 from ..ledger import Attempt, Ledger
-from ..report import ShardReport, indices, may_download, shortened, to_json
-from ..report_reading import Told, read_about, read_report, scopes, secrets_of, tail_without_secrets
+from ..report import Instance, RunReport, ShardReport, indices, may_download, shortened, to_json
+from ..report_reading import Told, read_about, read_report, scopes, secrets_of, tail_without_secrets, task_of
 from ..sensitive import redact
 from ..storage import RunStore
 from . import airflow_runs
@@ -35,6 +35,8 @@ LIVE = "live"
 LOGS = ("stdout", "stderr", "stage-in.log", "stage-out.log", "command.sh", "stage-in.sh", "stage-out.sh", LIVE)
 """What an attempt may have left; ``live`` is its command's log stream in CloudWatch."""
 LIVE_LINES = 1000
+MOST_FAILED = 50
+"""Failed task instances beside the calls that are told of."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,37 @@ class RunOfAirflow:
     wdl: bool = True
 
     def described(self, only: str | None) -> dict[str, Any]:
-        """The report as JSON, what else there is in the DAG run, and the DAG run itself."""
+        """The report as JSON, what else there is and has failed in the DAG run, and the DAG run itself."""
         found = read_report(self.store, self.told, only=only, seconds=PATIENCE) if self.wdl else None
         report = None if found is None else to_json(shortened(found, FIRST_SHARDS))
         if report is not None:
             for call in report["calls"]:
                 self.linked(call["shards"])
             self.linked(report["failures"])
-        return {"run": asdict(self.run), "wdl": self.wdl, "scopes": self.within, "report": report}
+        return {
+            "run": asdict(self.run),
+            "wdl": self.wdl,
+            "scopes": self.within,
+            "report": report,
+            "failed": [asdict(instance) for instance in self._failed_beside(found, only)[:MOST_FAILED]],
+        }
+
+    def _failed_beside(self, report: RunReport | None, only: str | None) -> list[Instance]:
+        """Failed task instances that are none of a call, such as ``inputs`` and ``outputs``; none if one is asked for.
+
+        :param report: with all calls, unless one is asked for.
+        """
+        if only is not None:
+            return []
+        scope = report.scope if report else None
+        calls = {task_of(scope, call.id) for call in report.calls} if report else set()
+        return [
+            instance
+            for instance in self.told.instances.values()
+            if instance.state == "failed"
+            and instance.task_id not in calls
+            and (scope is None or instance.task_id.startswith(task_of(scope, "")))
+        ]
 
     def shards(self, call: str, shard: str | None, map_index: int | None) -> list[ShardReport] | None:
         """The shards of a call, all or some; None if there is no such call."""

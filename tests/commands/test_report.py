@@ -53,6 +53,13 @@ def test_a_run_in_words(run: FabricatedRun, capsys: pytest.CaptureFixture[str], 
     assert "outputs" not in rest
 
 
+def test_a_shard_has_its_label(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    section = run.plan.scatters(run.plan.call_by_id["work"].section)[0].id
+    run.store.write_division(section, {"shards": 1, "chunk": 1, "labels": ["tumor"]})
+    assert main(["report", NAME]) == 0
+    assert "\nFAILED work[0, 1] (tumor)\n" in capsys.readouterr().out
+
+
 def test_a_run_as_json(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
     run.finish(sums=[1])
     assert main(["report", NAME, "--json"]) == 0

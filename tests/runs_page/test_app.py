@@ -171,6 +171,37 @@ def test_a_report_is_what_the_folder_and_airflow_say(client: Any, run: Fabricate
     assert work["shards"][0]["instance"]["task_id"] == "work"
 
 
+def test_what_failed_beside_the_calls_is_told(client: Any, run: FabricatedRun, failed: None) -> None:
+    answer = client.get(ONE).json()
+    assert [(one["task_id"], one["map_index"]) for one in answer["failed"]] == [("outputs", -1)]
+    assert {shard["instance"]["state"] for shard in answer["report"]["failures"]} == {"failed"}
+    assert client.get(f"{ONE}?only=work").json()["failed"] == []
+
+
+def test_what_failed_before_a_run_began_is_told(client: Any, failed: None) -> None:
+    answer = client.get(ONE).json()
+    assert answer["report"] is None
+    assert {one["task_id"] for one in answer["failed"]} == {"outputs", "work"}
+
+
+@pytest.fixture
+def failed(dag_runs: None) -> Iterator[None]:
+    """The workflow's outputs and one of its calls are failed tasks."""
+    _mark(("outputs", "work"), "failed")
+    yield
+    _mark(("outputs", "work"), None)
+
+
+def _mark(task_ids: tuple[str, ...], state: str | None) -> None:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        where = (TaskInstance.dag_id == DAG, TaskInstance.run_id == RUN, TaskInstance.task_id.in_(task_ids))
+        session.execute(update(TaskInstance).where(*where).values(state=state))
+
+
 def test_an_endpoint_that_is_not_amazons_has_no_console(client: Any, run: FabricatedRun, s3: FakeS3) -> None:
     s3.meta.endpoint_url = "http://127.0.0.1:1"  # type: ignore[attr-defined]
     assert client.get(ONE).json()["report"]["calls"][0]["shards"][0]["attempts"][0]["links"] == {}

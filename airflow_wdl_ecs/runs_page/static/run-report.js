@@ -137,7 +137,10 @@ class RunView extends View {
     this.report = answer.report;
     if (this.wanted.taskId && !this.run.scope) {
       const { taskId, mapIndex } = this.wanted;
-      const own = [taskId, `${taskId}[${mapIndex}]`].find((scope) => answer.scopes.includes(scope));
+      // An operator on its own, or a workflow that is a task group, perhaps in another.
+      const own = answer.scopes
+        .filter((scope) => [taskId, `${taskId}[${mapIndex}]`].includes(scope) || taskId.startsWith(`${scope}.`))
+        .sort((one, other) => other.length - one.length)[0];
       if (own && this.report?.scope !== own) {
         this.run.scope = own;
         return this.ask();
@@ -151,7 +154,8 @@ class RunView extends View {
   /** The call or shard that the page is asked to show. */
   async askChosen() {
     const { taskId, mapIndex } = this.wanted;
-    const call = this.report.calls.find(({ id }) => id === (taskId ?? this.wanted.call));
+    const name = taskId?.startsWith(`${this.report.scope}.`) ? taskId.slice(this.report.scope.length + 1) : taskId;
+    const call = this.report.calls.find(({ id }) => id === (name ?? this.wanted.call));
     if (!call) return;
     const shard = this.wanted.shard ?? undefined;
     const index = taskId && mapIndex !== undefined && mapIndex !== "-1" ? mapIndex : undefined;
@@ -174,7 +178,7 @@ class RunView extends View {
 
   parts() {
     if (!this.answer) return [];
-    if (!this.report) return [this.header(), this.nothing()];
+    if (!this.report) return [this.header(), this.failures(), this.nothing()];
     const { report, chosen } = this;
     const alone = chosen && this.wanted.taskId;
     const calls = alone ? report.calls.filter(({ id }) => id === chosen.call) : report.calls;
@@ -230,21 +234,34 @@ class RunView extends View {
 
   nothing() {
     const text = this.answer.wdl
-      ? "The run has not begun: its inputs have not been checked yet, or they were refused. Its log in Airflow says why."
+      ? `The run has not begun: its inputs ${this.answer.failed.length ? "were refused, or could not be checked" : "have not been checked yet"}.`
       : "This DAG runs no WDL workflow and no WDL task, so there is nothing to tell here.";
     return h("p.muted", { "data-testid": this.answer.wdl ? "not-begun" : "not-wdl" }, text);
   }
 
   failures() {
-    const { failures, calls } = this.report;
-    if (!failures.length) return null;
-    const all = calls.reduce((sum, call) => sum + (call.counts.failed ?? 0), 0);
+    const { failures, calls } = this.report ?? { failures: [], calls: [] };
+    const beside = this.answer.failed;
+    const all = beside.length + calls.reduce((sum, call) => sum + (call.counts.failed ?? 0), 0);
+    if (!all) return null;
     return h(
       "section.failures",
       { "data-testid": "failures" },
       h("h2", {}, all === 1 ? "1 failure" : `${all} failures`),
       failures.map((shard) => this.failure(shard)),
-      all > failures.length && h("p.muted", {}, `and ${all - failures.length} more`),
+      beside.map((instance) => this.failureBeside(instance)),
+      all > failures.length + beside.length && h("p.muted", {}, `and ${all - failures.length - beside.length} more`),
+    );
+  }
+
+  /** Of what is no call, such as the inputs' check and the outputs' evaluation, only Airflow knows. */
+  failureBeside({ task_id: task, map_index: index }) {
+    const href = airflow.taskPage(this.run.dagId, this.run.runId, task, index);
+    return h(
+      "article",
+      { "data-testid": "failure-beside", "data-task": task },
+      h("h3", {}, index >= 0 ? `${task}[${index}]` : task),
+      h("p", {}, "its ", h("a", { href, "data-key": `log of ${task}[${index}]` }, "log in Airflow"), " says why"),
     );
   }
 
@@ -409,7 +426,7 @@ class RunView extends View {
       h(
         "div.row",
         { role: "row" },
-        h("span.name", { role: "cell" }, this.toggle(key, h("span", {}, shard.key === "_" ? shard.call : `[${shard.key.replaceAll(".", ", ")}]`))),
+        h("span.name", { role: "cell" }, this.toggle(key, h("span", {}, shard.key === "_" ? shard.call : `[${shard.key.replaceAll(".", ", ")}]`, shard.label && h("small.muted", {}, ` ${shard.label}`)))),
         h("span.states", { role: "cell" }, state(shard.state)),
         h("span.track", { role: "cell" }, axis.bars(shard.attempts)),
         h("span.number", { role: "cell" }, axis.length(shard.attempts)),
@@ -546,7 +563,8 @@ class Axis {
   }
 }
 
-const label = (shard) => (shard.key === "_" ? shard.call : `${shard.call}[${shard.key.replaceAll(".", ", ")}]`);
+const label = (shard) =>
+  shard.key === "_" ? shard.call : `${shard.call}[${shard.key.replaceAll(".", ", ")}]${shard.label ? ` ${shard.label}` : ""}`;
 
 function state(name, count) {
   const text = STATES[name] ?? name;
