@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -52,6 +53,8 @@ class _Watch:
     on_change: OnChange
     seen: Any = None
     missed: int = 0
+    context: Context = field(default_factory=copy_context)
+    """That of who waits: a triggerer knows by it to whose log a line belongs."""
 
 
 class Poller:
@@ -74,7 +77,8 @@ class Poller:
         away) says nothing new and takes some time on Fargate.
 
         :param age: seconds that the task is known to have run already.
-        :param on_change: told of every state in which the task, or its command, is seen for the first time.
+        :param on_change: told of every state in which the task, or its command, is seen for the first time; called in
+            the context (``contextvars``) of who waits.
         """
         now = self._clock()
         future: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
@@ -83,7 +87,8 @@ class Poller:
         self._watches.setdefault(handle.arn, []).append(watch)
         self._changed.set()
         if self._loop is None or self._loop.done():
-            self._loop = asyncio.ensure_future(self._run())
+            # In nobody's context: it goes on after who has started it.
+            self._loop = Context().run(asyncio.ensure_future, self._run())
         try:
             return await future
         finally:
@@ -147,7 +152,7 @@ class Poller:
         state = _state(task)
         if state != watch.seen:
             watch.seen = state
-            watch.on_change(task)
+            watch.context.run(watch.on_change, task)
         if has_stopped(task):
             watch.future.set_result(task)
 

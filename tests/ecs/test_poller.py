@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -47,6 +48,31 @@ def wait_for(tasks: Tasks, *arns: str, on_change=lambda task: None, pace: Pace =
         return await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), 10)
 
     return asyncio.run(run())
+
+
+def test_each_is_told_in_the_context_of_who_waits():
+    who = ContextVar("who", default="nobody")
+    heard: dict[str, list[str]] = {"a": [], "b": []}
+    asked: list[str] = []
+    tasks = Tasks(a=["PENDING", "STOPPED"], b=["PENDING", "RUNNING", "STOPPED"])
+
+    def describe(**arguments):
+        asked.append(who.get())
+        return tasks(**arguments)
+
+    async def wait(poller: Poller, arn: str) -> None:
+        who.set(arn)
+        await poller.stopped(
+            TaskHandle(arn, "c"), FAST, on_change=lambda task: heard[task["taskArn"]].append(who.get())
+        )
+
+    async def run() -> None:
+        poller = Poller(EcsClient(FakeEcs(describe_tasks=[describe])), "c")
+        await asyncio.wait_for(asyncio.gather(*(wait(poller, arn) for arn in heard)), 10)
+
+    asyncio.run(run())
+    assert heard == {"a": ["a"] * 2, "b": ["b"] * 3}
+    assert set(asked) == {"nobody"}
 
 
 def test_a_task_is_looked_at_until_it_has_stopped():
