@@ -1,4 +1,6 @@
-"""One Airflow for all browser tests, the product's own ``standalone`` on ``dags/``, and a Chromium that looks at it.
+"""One Airflow for all browser tests, the product's own ``standalone``, and a Chromium that looks at it.
+
+Its DAGs are those of ``dags/``, and one of ``trial.wdl``, which can be made to fail.
 
 ``make browser`` runs them, and with ``ARGS=--screenshots`` takes the pictures of ``docs/images`` anew. Without
 ``-m browser`` they are left out: they take minutes. The Chromium is the system's (``apt-get install chromium``), or
@@ -20,6 +22,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 from .airflow_pages import Airflow
 
@@ -49,12 +53,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def airflow_url(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A standalone Airflow with the DAGs of ``dags/``; started only where there is a browser."""
+    """A standalone Airflow; started only where there is a browser."""
     folder = tmp_path_factory.mktemp("standalone")
+    dags = shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    (dags / "trial.plan.json").write_bytes(compile_wdl(Path(__file__).with_name("trial.wdl")).to_json())
+    (dags / "trial.py").write_text('from airflow_wdl_ecs import wdl_dag\n\ndag = wdl_dag("trial.plan.json")\n')
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    words = [sys.executable, "-m", "airflow_wdl_ecs", "standalone", "--dags", ROOT / "dags", "--port", port]
+    words = [sys.executable, "-m", "airflow_wdl_ecs", "standalone", "--dags", dags, "--port", port]
     environment = {
         **os.environ,
         "AIRFLOW_WDL_ECS_HOME": str(folder / "home"),
@@ -78,9 +85,9 @@ def airflow_url(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _wait_for_dags(url: str, service: subprocess.Popen[bytes], output: Path) -> None:
-    """Return when Airflow answers and knows the example."""
+    """Return when Airflow answers and knows the DAGs of the tests."""
     deadline = time.monotonic() + START_LIMIT
-    while not Airflow(url).knows("motif_counts"):
+    while not all(map(Airflow(url).knows, ("motif_counts", "kmer_study", "trial"))):
         if service.poll() is not None or time.monotonic() > deadline:
             pytest.fail(f"no Airflow: {output.read_text()}")
         time.sleep(1)

@@ -43,6 +43,16 @@ def test_optional_inputs_have_their_defaults_and_no_asterisk(airflow, screenshot
     screenshot("trigger-form-options")
 
 
+def test_numbers_can_be_chosen_from_a_list(airflow):
+    form = airflow.trigger_form("trial")
+    form.choose("sizes", "75")
+    form.choose("sizes", "150")
+    form.fill("samples", "tumor")
+    run = form.trigger()
+    expect(run_state(form.page)).to_have_text("Success")
+    assert outcome(airflow, run, "inputs", "trial")["inputs"]["sizes"] == [75, 150]
+
+
 def test_wrong_input_is_refused_with_its_reason(airflow):
     form = airflow.trigger_form(DAG)
     form.fill("sample", "tumor 1")
@@ -99,8 +109,8 @@ def test_the_api_takes_names_in_full_and_refuses_what_no_input_can_be(airflow_ur
     assert status == 200, answer
 
 
-def outcome(airflow: Airflow, run: str, task: str) -> dict:
+def outcome(airflow: Airflow, run: str, task: str, dag: str = DAG) -> dict:
     """What a task returned."""
-    status, answer = airflow.api(f"/dags/{DAG}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value")
+    status, answer = airflow.api(f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value")
     assert status == 200, answer
     return answer["value"]
