@@ -331,8 +331,13 @@ def _waited(attempts: Sequence[Attempt], try_number: int) -> float:
 
 
 def runs_on_spot(attempts: Sequence[Attempt], try_number: int, policy: Policy, settings: EcsSettings) -> bool:
-    """Whether the next attempt is for capacity that can be taken away: so often as ``preemptible`` says, per try."""
-    lost = sum(a.spot and a.kind == "interrupted" for a in attempts if a.try_number == try_number)
+    """Whether the next attempt is for capacity that can be taken away: so often as ``preemptible`` says, per try.
+
+    One that ECS took, and then had no capacity for, counts like one that was interrupted.
+    """
+    lost = sum(
+        a.spot and (a.kind == "interrupted" or a.budget == "capacity") for a in attempts if a.try_number == try_number
+    )
     return bool(settings.spot_capacity_providers) and lost < policy.preemptible
 
 

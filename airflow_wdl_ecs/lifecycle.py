@@ -23,9 +23,10 @@ from .ledger import Attempt, Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .run import Run
 from .sensitive import DiscreetLog, hide
-from .shard import Audience, HostedCall, ShardRun, Starting, starting
+from .shard import Audience, HostedCall, ShardRun
 from .storage import shard_key
 from .story import Log
+from .submission import Starting, starting
 from .task import Outputs, TaskHandle
 
 START_LIMIT = 10.0

@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from .aws import in_evaluation_thread, in_thread
-from .ecs.client import EcsClient, StartedTask
+from .ecs.client import EcsClient
 from .ecs.logs import LogsClient, LogSettings, LogTail, logs_client
 from .ecs.poller import Pace, poller
-from .ecs.request import COMMAND, STAGE_IN, STAGE_OUT, log_stream, run_task, task_definition
+from .ecs.request import COMMAND, STAGE_IN, STAGE_OUT, log_stream
 from .ecs.resources import Policy, TaskSize, describe, more_memory
-from .ecs.staging import stage_in_script, stage_out_script
 from .ecs.status import TaskStatus, classify, command_status
 from .errors import AwsError, CallError, EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, Times, decision, digest_of, may_try_again, pause_before, runs_on_spot
@@ -30,6 +28,7 @@ from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
 from .sensitive import redact
 from .story import Log, as_json, durations, tell_inputs, tell_request
+from .submission import Starting, starting, submit
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
 
 STDERR_LINES = 20
@@ -74,28 +73,6 @@ class HostedCall:
             f"run {self.run.folder}": s.max_tasks_per_run,
             f"call {self.id}": s.max_tasks_per_call,
         }
-
-
-@dataclass(eq=False)
-class Starting:
-    """An attempt whose task ECS is being asked for; it outlives the host's waiting for it.
-
-    :param prefix: the attempt's folder. :param stop: why its task is to be stopped as soon as it is there, if it is.
-    :param left: whether the host has gone away, so that nobody waits for capacity any more.
-    """
-
-    prefix: str
-    stop: str = ""
-    left: bool = False
-    task: asyncio.Future[None] | None = None
-
-
-_starting: WeakKeyDictionary[EcsClient, set[Starting]] = WeakKeyDictionary()
-
-
-def starting(ecs: EcsClient) -> set[Starting]:
-    """What is being started on an event loop."""
-    return _starting.setdefault(ecs, set())
 
 
 class ShardRun:
@@ -216,29 +193,11 @@ class ShardRun:
     async def _start(self, prepared: Prepared, start: Starting) -> None:
         request, settings, ecs = prepared.request, self.hosted.run.settings, self.hosted.ecs
         spot = runs_on_spot(self.attempts, self.hosted.try_number, prepared.policy, settings)
-        definition = task_definition(request.image, settings, gpu=prepared.size.gpu)
-        found, arn, _ = await asyncio.gather(
-            self._result(request.prefix), ecs.register_task_definition(definition), self._put_scripts(prepared)
-        )
-        arguments = run_task(request, prepared.size, settings, definition=arn, scope=self.run.scope, spot=spot)
-        try:
-            if found is not None:
-                # A host that died before it could record the attempt has started it, and ECS may have forgotten it.
-                task = StartedTask(TaskHandle("", settings.cluster), earlier=True)
-            else:
-                self.times = replace(self.times, submitted=time.time())
-                task = await ecs.run_task(
-                    arguments,
-                    capacity_timeout=settings.capacity_timeout,
-                    on_wait=partial(self.log.warning, "waiting for capacity: %s"),
-                    wanted=lambda: not (start.left or start.stop),
-                )
-        except AwsError:
-            ecs.forget_task_definition(definition)
-            raise
-        handle = task.handle
+        submitted = await submit(self.run, ecs, prepared, start, spot=spot, log=self.log)
+        self.times = replace(self.times, submitted=submitted.at)
+        handle, spot = submitted.task.handle, submitted.spot
         # What an earlier try has started is that try's: its failure is no reason for this one to end.
-        of_try = self.hosted.try_number - task.earlier
+        of_try = self.hosted.try_number - submitted.task.earlier
         self.attempts.append(self._record(prepared, handle, of_try, spot=spot))
         await in_thread(self.ledger.write_attempts, self.attempts)
         self._announce(prepared)
@@ -276,21 +235,6 @@ class ShardRun:
     def _announce(self, prepared: Prepared) -> None:
         if self.hosted.audience is not None:
             self.hosted.audience.attempt(self.shard, self.attempts[-1], prepared.request)
-
-    async def _put_scripts(self, prepared: Prepared) -> None:
-        """Write the attempt's scripts to S3; ``command.sh`` is for people, stage-in carries the command itself."""
-        request, tool, put = prepared.request, self.hosted.run.settings.staging_tool, self.run.store.put
-        scripts = {
-            "command.sh": request.command,
-            "stage-in.sh": stage_in_script(request, tool),
-            "stage-out.sh": stage_out_script(request, tool, prepared.policy),
-        }
-        await asyncio.gather(
-            *(
-                in_thread(put, f"{request.prefix}{name}", text.encode(), "text/x-shellscript")
-                for name, text in scripts.items()
-            )
-        )
 
     def _tell(self, prepared: Prepared) -> None:
         """Tell what is about to run."""

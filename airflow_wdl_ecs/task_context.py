@@ -31,7 +31,8 @@ def airflow_errors() -> Iterator[None]:
     try:
         yield
     except FINAL as error:
-        raise AirflowFailException(str(error)) from error
+        # It says all that there is to say, and a traceback would say it again.
+        raise AirflowFailException(str(error)) from None
     except WdlEcsError as error:
         raise AirflowException(str(error)) from error
 

@@ -32,6 +32,7 @@ KINDS = {
     "memory": "out_of_memory",
     "interruption": "interrupted",
     "infrastructure": "lost",
+    "capacity": "never_started",
     "none": "stopped_by_user",
 }
 
@@ -79,6 +80,7 @@ def test_spot_capacity_as_often_as_the_author_allows():
     assert runs_on_spot(lost, 1, Policy(preemptible=2), SETTINGS)
     assert runs_on_spot(lost, 2, Policy(preemptible=1), SETTINGS)
     assert runs_on_spot(attempts("command", spot=True), 1, Policy(preemptible=1), SETTINGS)
+    assert not runs_on_spot(attempts("capacity", spot=True), 1, Policy(preemptible=1), SETTINGS)
 
 
 def test_only_what_is_not_the_commands_is_paused_for():

@@ -599,6 +599,23 @@ def test_an_interruption_goes_back_to_capacity_that_stays(world):
     assert ["capacityProviderStrategy" in arguments for arguments in world.started()] == [True, False]
 
 
+def test_where_there_is_no_spot_capacity_on_demand_capacity_is_asked_for_with_the_same_token(world):
+    world.settings = replace(world.settings, spot_capacity_providers=("spot-instances",), spot_capacity_timeout=0.0)
+
+    def no_spot(call, **arguments):
+        if arguments.pop("capacityProviderStrategy", None):
+            return {"tasks": [], "failures": [{"reason": "Capacity is unavailable at this time."}]}
+        return call(**arguments)
+
+    world.ecs.change["run_task"] = no_spot
+    assert world.begin(task("echo done", runtime="preemptible: 2")).done().outputs == {(): {"out": "done"}}
+    asked = world.started()
+    assert ["capacityProviderStrategy" in arguments for arguments in asked] == [True, False]
+    assert asked[0]["clientToken"] == asked[1]["clientToken"]
+    assert [(found["kind"], found["spot"]) for found in world.attempts()] == [("succeeded", False)]
+    assert "on-demand capacity is asked for: no capacity for 0 s: Capacity is unavailable" in world.log
+
+
 def test_out_of_memory_is_tried_again_with_more(world):
     def killed(found):
         for container in found["containers"]:

@@ -197,6 +197,13 @@ class EcsSettings:
     capacity_timeout: float = _setting(
         3600.0, "number", "Seconds to go on asking when ECS has no capacity for a task.", example="86400"
     )
+    spot_capacity_timeout: float = _setting(
+        300.0,
+        "number",
+        "Seconds to go on asking when there is no Spot capacity for a preemptible task, before on-demand capacity is "
+        "asked for.",
+        example="0",
+    )
     infrastructure_retries: int = _setting(
         3,
         "integer",
