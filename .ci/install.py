@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# ``install.py oldest`` makes the environment with the oldest Airflow.
-OLDEST = sys.argv[1:] == ["oldest"]
-VENV = ROOT / (".venv-oldest" if OLDEST else ".venv")
+# ``install.py oldest`` makes the environment with the oldest Airflow, ``install.py bench`` that of the benchmarks.
+KIND = sys.argv[1] if sys.argv[1:] else "dev"
+VENV = ROOT / (".venv" if KIND == "dev" else f".venv-{KIND}")
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.sha256"
 SOURCES = (*sorted((ROOT / "requirements").glob("*.txt")), ROOT / "pyproject.toml", Path(__file__))
-WHAT = ("-r", f"requirements/{'oldest' if OLDEST else 'dev'}.txt", "-e", ".")
+WHAT = ("-r", f"requirements/{KIND}.txt", "-e", ".")
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def interleaved(commands: dict[str, list[str]], runs: int, environment: dict[str
             if turn:
                 times[name].append(round(taken, 3))
     return {name: {"median": statistics.median(taken), "all": taken} for name, taken in times.items()}
+
+
+def ratios(medians: Mapping[str, float], ours: str, *others: str) -> dict[str, float]:
+    """How one median compares with others: ``"ours / other"`` -> the ratio."""
+    return {f"{ours} / {other}": round(medians[ours] / medians[other], 3) for other in others}
 
 
 def report(name: str, figures: dict[str, Any], output: Path | None = None) -> None:

@@ -1,67 +1,162 @@
-"""How many ECS API calls it takes to wait: a scatter of calls that sleep side by side, on the embedded default.
+"""What it takes to wait: ECS API calls and the triggerer's memory, beside the amazon provider's trigger.
 
-python benchmarks/waiting.py [--calls 20] [--seconds 60] [-o RESULT.json]
+On an Airflow as deployments have it and one embedded ECS, a scatter of calls that sleep, and as many triggers with
+which ``EcsRunTaskOperator(deferrable=True)`` waits (they start in the triggerer too here, which spares that operator
+its start on a worker), all on one ECS task. When all wait, API calls are counted for a while, and the triggerer's
+memory is compared with what it was with none waiting.
+
+python benchmarks/waiting.py [--calls 500] [--seconds 120] [-o RESULT.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from against_provider import DEFINITION, clients
+from deployment import Deployment, deployment
 from measure import report
 
-from airflow_wdl_ecs.local.airflow_home import user_home
-from airflow_wdl_ecs.local.endpoint import read_endpoint
+from airflow_wdl_ecs import compile_wdl
+from airflow_wdl_ecs.generate import write_dag
 
-SLEEPERS = """version 1.0
+WDL = """version 1.0
 workflow sleepers {
-    input { Int calls  Int seconds }
-    scatter (i in range(calls)) { call doze { input: seconds = seconds } }
+    input { Int calls }
+    scatter (i in range(calls)) { call doze { input: i = i } }
 }
 task doze {
-    input { Int seconds }
-    command { sleep ~{seconds} }
-    output { Int done = 1 }
+    input { Int i }
+    command { sleep 3600 }
+    output { Int same = i }
     runtime { cpu: 0.25  memory: "128 MiB" }
 }
 """
+THEIRS = '''"""As many of the provider's triggers as are asked for."""
+
+from airflow.sdk import DAG, BaseOperator, task, task_group
+from airflow.triggers.base import StartTriggerArgs
 
 
-def counted() -> dict[str, int]:
-    endpoint = read_endpoint(user_home().aws)
-    return endpoint.calls() if endpoint else {}
+class Wait(BaseOperator):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.start_from_trigger = True
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="airflow.providers.amazon.aws.triggers.ecs.TaskDoneTrigger",
+            trigger_kwargs=dict(
+                cluster="{cluster}",
+                task_arn="{arn}",
+                waiter_delay=6,
+                waiter_max_attempts=1000,
+                aws_conn_id="aws_default",
+            ),
+            next_method="execute_complete",
+            timeout=None,
+        )
+
+
+with DAG("their_triggers", schedule=None, params={{"calls": 1}}, max_active_tasks=10000):
+
+    @task
+    def shards(params=None):
+        return list(range(params["calls"]))
+
+    @task_group
+    def each(shard):
+        Wait(task_id="wait")
+
+    each.expand(shard=shards())
+'''
+
+
+def sleeping_task(airflow: Deployment) -> str:
+    """The ARN of an ECS task that sleeps."""
+    ecs = clients(airflow, "ecs")
+    container = {**DEFINITION["containerDefinitions"][0], "command": ["sleep", "3600"]}
+    ecs.register_task_definition(**{**DEFINITION, "containerDefinitions": [container]})
+    started = ecs.run_task(cluster=airflow.endpoint.cluster, taskDefinition=DEFINITION["family"], launchType="EC2")
+    return str(started["tasks"][0]["taskArn"])
+
+
+def in_flight(airflow: Deployment) -> int:
+    """ECS tasks that have not stopped."""
+    pages = clients(airflow, "ecs").get_paginator("list_tasks").paginate(cluster=airflow.endpoint.cluster)
+    return sum(len(page["taskArns"]) for page in pages)
+
+
+def deferred(airflow: Deployment, dag_id: str, run: str) -> int:
+    """Task instances of a run that are with the triggerer."""
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances?state=deferred&limit=1"
+    return int(airflow.ask(path)["total_entries"])
+
+
+def waiting(airflow: Deployment, dag_id: str, calls: int, seconds: float) -> dict[str, Any]:
+    """Start the calls, see what their waiting takes, and end them."""
+    time.sleep(20)
+    before, start = airflow.memory()["triggerer"], time.monotonic()
+    others = in_flight(airflow)
+    run = airflow.trigger(dag_id, {"calls": calls}, f"waiting_{calls}")
+    ours = dag_id == "sleepers"
+    while (in_flight(airflow) - others if ours else deferred(airflow, dag_id, run)) < calls:
+        if time.monotonic() - start > 10 * calls + 300:
+            raise TimeoutError(f"{dag_id}: not all {calls} have started")
+        time.sleep(2)
+    began = time.monotonic() - start
+    time.sleep(15)
+    api, cpu, since = airflow.endpoint.calls(), airflow.cpu_seconds()["triggerer"], time.monotonic()
+    time.sleep(seconds)
+    made, window = airflow.endpoint.calls(), time.monotonic() - since
+    used = airflow.cpu_seconds()["triggerer"] - cpu
+    memory = airflow.memory()["triggerer"] - before
+    airflow.ask(f"/api/v2/dags/{dag_id}/dagRuns/{run}", {"state": "failed"}, method="PATCH")
+    of_ecs = {name: made[name] - api.get(name, 0) for name in made if name.startswith("ecs:")}
+    stopped = time.monotonic()
+    while ours and in_flight(airflow) > others and time.monotonic() - stopped < 300:
+        time.sleep(1)
+    return {
+        "seconds until all waited": round(began),
+        "ECS API calls": {name: count for name, count in sorted(of_ecs.items()) if count},
+        "ECS API calls a task-minute": round(sum(of_ecs.values()) / calls / (window / 60), 4),
+        "triggerer's CPU seconds a minute": round(used / (window / 60), 1),
+        "triggerer's KiB a waiting call": round(memory * 1024 / calls),
+        **({"left running after the run was marked failed": in_flight(airflow) - others} if ours else {}),
+    }
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--calls", type=int, default=20)
-    arguments.add_argument("--seconds", type=int, default=60)
-    arguments.add_argument("-o", "--output", type=Path)
-    options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        workflow = Path(folder, "sleepers.wdl")
-        workflow.write_text(SLEEPERS)
-        run = [sys.executable, "-m", "airflow_wdl_ecs", "run", str(workflow), "-d", folder]
-        # The first run starts the service, so that the second counts nothing but itself.
-        subprocess.run([*run, "calls=1", "seconds=0"], check=True, capture_output=True)
-        before, start = counted(), time.perf_counter()
-        subprocess.run([*run, f"calls={options.calls}", f"seconds={options.seconds}"], check=True, capture_output=True)
-        taken, after = time.perf_counter() - start, counted()
-    made = {name: after[name] - before.get(name, 0) for name in sorted(after) if name.startswith("ecs:")}
-    report(
-        "waiting",
-        {
-            "calls": options.calls,
-            "seconds each": options.seconds,
-            "wall seconds": round(taken, 1),
-            "ECS API calls": {name: count for name, count in made.items() if count},
-        },
-        options.output,
-    )
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o711)
+        dags = folder / "dags"
+        dags.mkdir()
+        write_dag(compile_wdl(WDL), dags)
+        with deployment(folder / "deployment", dags) as airflow:
+            text = THEIRS.format(cluster=airflow.endpoint.cluster, arn=sleeping_task(airflow))
+            (dags / "their_triggers.py").write_text(text)
+            airflow.wait_for_dags({"sleepers", "their_triggers"})
+            figures: dict[str, Any] = {"calls": options.calls, "seconds": options.seconds}
+            for name, dag_id in (("wdl_call", "sleepers"), ("EcsRunTaskOperator", "their_triggers")):
+                # What a triggerer has used once, it keeps: each is measured in a new one.
+                airflow.kill("triggerer")
+                airflow.start("triggerer")
+                waiting(airflow, dag_id, 2, 1)
+                figures[name] = waiting(airflow, dag_id, options.calls, options.seconds)
+            mine, others = figures["wdl_call"], figures["EcsRunTaskOperator"]
+            figures["ratios"] = {
+                figure: round(mine[figure] / others[figure], 4)
+                for figure in ("ECS API calls a task-minute", "triggerer's KiB a waiting call")
+            }
+            report("waiting, beside EcsRunTaskOperator's trigger", figures, options.output)
 
 
 if __name__ == "__main__":
