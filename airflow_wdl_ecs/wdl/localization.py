@@ -10,10 +10,19 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import regex
 
 from ..errors import EvaluationError
 from ..task import Files, StageIn, TaskResult
 from .beside import NOTHING_BESIDE, Beside
+
+_LONGEST_GLOB = 4096
+"""Characters of a pattern, as of a path."""
+_MATCHING_SECONDS = 10
 
 
 def leaves_work(pattern: str) -> bool:
@@ -217,8 +226,7 @@ class OutputLocations:
         matched = self.result.globs.get(pattern)
         if matched is None:
             # The pattern came out of a file, so bash was not asked; everything is kept, and the names decide.
-            expression = _pattern(posixpath.normpath(pattern))
-            matched = tuple(sorted(path for path in self._kept if expression.fullmatch(path)))
+            matched = tuple(sorted(matches(posixpath.normpath(pattern), self._kept)))
         elif not self._kept.issuperset(matched):
             raise EvaluationError(f"the result of the command lists what it did not keep for {pattern!r}")
         return [posixpath.join(self.inputs.work, path) for path in matched]
@@ -238,20 +246,46 @@ def _check_result(result: TaskResult) -> None:
         raise EvaluationError("the result of the command names a file of less than nothing")
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
-    """A bash pattern without braces as a regular expression over relative paths."""
+def matches(pattern: str, paths: Iterable[str]) -> list[str]:
+    """The relative paths that a bash pattern without braces matches.
+
+    :raises EvaluationError: if the pattern is none. :raises TimeoutError: if it takes too long.
+    """
+    expression = _pattern(pattern)
+    until = time.monotonic() + _MATCHING_SECONDS
+    return [path for path in paths if expression.fullmatch(path, timeout=max(0.001, until - time.monotonic()))]
+
+
+def _pattern(pattern: str) -> Any:
+    """A bash pattern without braces as a regular expression over relative paths.
+
+    What a star takes is never taken back once what follows it has matched, as in any matcher of globs; so many stars
+    take no more time than one.
+    """
+    if len(pattern) > _LONGEST_GLOB:
+        raise EvaluationError(f"a pattern of {len(pattern)} characters; {_LONGEST_GLOB} is the most")
     parts: list[str] = []
     for segment in pattern.split("/"):
-        text = "" if segment.startswith(".") else r"(?!\.)"
+        chunks = [""]
         for piece in re.findall(r"\[[!^]?\]?[^\]]*\]|.", segment, re.DOTALL):
             if piece == "*":
-                text += "[^/]*"
-            elif piece == "?":
-                text += "[^/]"
-            elif len(piece) > 1:
-                body = piece[1:-1].replace("\\", "\\\\")
-                text += f"[{'^' + body[1:] if body.startswith('!') else body}]"
+                chunks.append("")
             else:
-                text += re.escape(piece)
-        parts.append(text)
-    return re.compile("/".join(parts), re.DOTALL)
+                chunks[-1] += _one_character(piece)
+        text = "" if segment.startswith(".") else r"(?!\.)"
+        text += chunks[0] + "".join(f"(?>[^/]*?{chunk})" for chunk in chunks[1:-1] if chunk)
+        parts.append(text + (f"[^/]*{chunks[-1]}" if len(chunks) > 1 else ""))
+    try:
+        return regex.compile("/".join(parts), regex.DOTALL)
+    except regex.error as error:
+        raise EvaluationError(f"{pattern!r} is not a pattern: {error}") from error
+
+
+def _one_character(piece: str) -> str:
+    """``?``, a set in brackets or a character that means itself, as a regular expression."""
+    if piece == "?":
+        return "[^/]"
+    if len(piece) == 1:
+        return re.escape(piece)
+    body = piece[1:-1].replace("\\", "\\\\")
+    return f"[{'^' + body[1:] if body.startswith('!') else body}]"

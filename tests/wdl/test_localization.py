@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from memory_files import MemoryFiles
 
@@ -96,8 +98,24 @@ class TestOutputs:
             ("*/*.txt", ["d/a.txt"]),
             (".*", [".hidden"]),
             ("a+.txt", []),
+            ("*a*t*t", ["a.txt"]),
+            ("a**t", ["a.txt"]),
+            ("*t*[xy]*t", ["a.txt"]),
+            ("*.txt*.txt", []),
         ],
     )
     def test_a_pattern_that_bash_was_not_asked(self, pattern, expected):
         found = outputs("b.TXT", "a.txt", ".hidden", "d/a.txt", "d/.b.txt")
         assert found.expand(pattern) == [f"/f/work/{path}" for path in expected]
+
+    @pytest.mark.parametrize("pattern", ["*a" * 60 + "b", "[a-b]*" * 60 + "c", "*" * 4000 + "b", "*?" * 120 + "b"])
+    def test_a_pattern_of_many_stars_takes_no_time(self, pattern):
+        names = [f"{'a' * 200}{n}" for n in range(20)]
+        started = time.process_time()
+        assert outputs(*names).expand(pattern) == []
+        assert time.process_time() - started < 5
+
+    @pytest.mark.parametrize("pattern", ["[z-a]", "*" * 5000])
+    def test_what_is_no_pattern(self, pattern):
+        with pytest.raises(EvaluationError, match="pattern"):
+            outputs("a").expand(pattern)
