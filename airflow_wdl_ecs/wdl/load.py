@@ -18,15 +18,17 @@ from pathlib import Path
 from posixpath import abspath, dirname, isabs, join, normpath
 
 import WDL
-from WDL import Zip
 
 from ..errors import AuthorError, Position, Problem
+from .archives import is_archive, unpacked_archive
 from .nesting import (
     LARGEST_DOCUMENT,
     LARGEST_SOURCE,
     LONGEST_IMPORTS,
     MOST_DOCUMENTS,
+    MOST_MEMBERS,
     MOST_NODES,
+    members_written_out,
     nodes_written_out,
     too_deep,
 )
@@ -39,10 +41,8 @@ Read = Callable[[str], str]
 TEXT = "<text>"
 """What positions call a source that was given as text."""
 
-_MANIFEST = "MANIFEST.json"
 _LATER_VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*version[ \t]+)1\.3(?![\w.])")
 _COMMENT = re.compile(r"#[^\n]*")
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _FETCH_SECONDS = 30
 _LONGEST_EXCERPT = 160
 
@@ -93,18 +93,10 @@ def load(
         return loader.load_main(TEXT, "", source)
     name = str(source).removeprefix("file://")
     if is_archive(name):
-        try:
-            with Zip.unpack(name) as unpacked:
-                main = join(name, Path(unpacked.main_wdl).relative_to(unpacked.dir))
-                return loader.load_main(main, unpacked.main_wdl)
-        except WDL.Error.InputError as error:
-            raise AuthorError(f"{name}: not a source archive: {error}") from error
+        with unpacked_archive(name) as unpacked:
+            main = join(name, Path(unpacked.main_wdl).relative_to(unpacked.dir))
+            return loader.load_main(main, unpacked.main_wdl)
     return loader.load_main(name, name)
-
-
-def is_archive(source: str) -> bool:
-    """Whether a source is an archive of `miniwdl zip`, or a folder that one was unpacked to."""
-    return source.endswith(_ARCHIVES) or (Path(source) / _MANIFEST).is_file()
 
 
 def archive_inputs(source: str | Path) -> str | None:
@@ -115,11 +107,8 @@ def archive_inputs(source: str | Path) -> str | None:
     name = str(source).removeprefix("file://")
     if _is_text(name) or not is_archive(name):
         return None
-    try:
-        with Zip.unpack(name) as unpacked:
-            return Path(unpacked.input_file).read_text("utf-8") if unpacked.input_file else None
-    except WDL.Error.InputError as error:
-        raise AuthorError(f"{name}: not a source archive: {error}") from error
+    with unpacked_archive(name) as unpacked:
+        return Path(unpacked.input_file).read_text("utf-8") if unpacked.input_file else None
 
 
 def _typechecked(document: WDL.Tree.Document, check_quant: bool) -> WDL.Tree.Document:
@@ -139,6 +128,7 @@ class _Loader:
     found: list[Problem] = field(default_factory=list)
     size: int = 0
     nodes: dict[int, int] = field(default_factory=dict)
+    members: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def load_main(self, name: str, location: str, text: str | None = None) -> WDL.Tree.Document:
         try:
@@ -164,9 +154,7 @@ class _Loader:
         complete = [self.follow(document, index, (*importers, (key, name))) for index in range(len(document.imports))]
         if not all(complete):
             return None
-        if nodes_written_out(document, self.nodes) > MOST_NODES:
-            text = f"more than {MOST_NODES} declarations, calls and sections, subworkflows written out"
-            self.report(text, document.workflow.pos if document.workflow else None, name)
+        if not self.is_small_enough(document, name):
             return None
         if self.guarded(name, lambda: _typechecked(document, self.check_quant)) is None:
             self.check_workflow(document)
@@ -175,6 +163,18 @@ class _Loader:
             read_beside(document, Path(location).parent)
         self.documents[key] = document
         return document
+
+    def is_small_enough(self, document: WDL.Tree.Document, name: str) -> bool:
+        """Whether a document is within the limits of ``nesting`` for what its imports add to it."""
+        if nodes_written_out(document, self.nodes) > MOST_NODES:
+            text = f"more than {MOST_NODES} declarations, calls and sections, subworkflows written out"
+            self.report(text, document.workflow.pos if document.workflow else None, name)
+            return False
+        struct = members_written_out(document, self.members)
+        if struct is not None:
+            text = f"struct {struct.name}: more than {MOST_MEMBERS} members, those of the structs in it written out"
+            self.report(text, struct.pos, name)
+        return struct is None
 
     def parsed(self, name: str, text: str) -> WDL.Tree.Document | None:
         """The syntax tree of one document, within the limits of ``nesting``; None if it has problems."""

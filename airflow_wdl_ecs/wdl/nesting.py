@@ -42,6 +42,9 @@ DEEPEST_SECTION = 40
 DEEPEST_TYPE = 16
 """Types within types."""
 
+MOST_MEMBERS = 2000
+"""Members of a struct, those of the structs in it written out."""
+
 LONGEST_ID = 200
 """Characters of a call's id, which is the names of the subworkflow calls around it and its own, and of a workflow's
 name: Airflow takes ids of 250, and those of task groups come before them."""
@@ -85,6 +88,48 @@ def nodes_written_out(document: Tree.Document, known: dict[int, int]) -> int:
             pending.extend(node.body)
     known[id(document)] = count
     return count
+
+
+def members_written_out(document: Tree.Document, known: dict[int, dict[str, int]]) -> Tree.StructTypeDef | None:
+    """The first struct of a document that has too many members when those of the structs in it are written out.
+
+    miniwdl, and a schema of the struct, visit every one of them: 40 structs of two members each are enough for ever.
+
+    :param known: name -> members for the documents that it imports, by their ids; the document's own are added.
+    """
+    found: dict[str, int] = {}
+    for statement in document.imports:
+        aliases = dict(statement.aliases)
+        for name, members in known.get(id(statement.doc), {}).items():
+            found[aliases.get(name, name)] = members
+    known[id(document)] = found
+    own = {binding.name: binding.value for binding in document.struct_typedefs}
+    for name in own:
+        pending = [name]
+        while pending:
+            at = pending[-1]
+            inner = [each for each in _structs_in(own[at]) if each in own and each not in found]
+            if at in found or not inner or set(inner) & set(pending):  # a circle is found when types are checked
+                count = len(own[at].members) + sum(found.get(each, 0) for each in _structs_in(own[at]))
+                found[pending.pop()] = count
+                if count > MOST_MEMBERS:
+                    return own[at]
+            else:
+                pending.append(inner[0])
+    return None
+
+
+def _structs_in(definition: Tree.StructTypeDef) -> list[str]:
+    """The names of the structs that a struct's members are of, each as often as it stands there."""
+    names: list[str] = []
+    pending = list(definition.members.values())
+    while pending:
+        at = pending.pop()
+        if isinstance(at, Type.StructInstance):
+            names.append(at.type_name)
+        else:
+            pending.extend(at.parameters)
+    return names
 
 
 def deeper_than(wdl_type: Type.Base, deepest: int) -> bool:

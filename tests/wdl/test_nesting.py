@@ -183,3 +183,42 @@ def test_links_beside_the_source_do_not_lead_out_of_its_folder(tmp_path):
         'version 1.2\nworkflow w { Directory d = "data"  File f = "direct"  output { Int n = 1 } }\n'
     )
     assert list(compile_wdl(source / "main.wdl").files) == ["data/own"]
+
+
+def structs(count: int, members: str = "{0} a {0} b") -> str:
+    definitions = ["struct S0 { Int a File b }"]
+    definitions += [f"struct S{n} {{ {members.format(f'S{n - 1}')} }}" for n in range(1, count)]
+    return "\n".join(definitions) + "\n"
+
+
+@pytest.mark.parametrize("members", ["{0} a {0} b", "Array[Pair[{0}, Map[String, {0}?]]] a"])
+def test_structs_that_double_are_refused_before_they_are_checked(members):
+    source = f"version 1.1\n{structs(40, members)}workflow w {{ input {{ S39? s }} }}\n"
+    started = time.process_time()
+    with pytest.raises(AuthorError, match="more than 2000 members") as caught:
+        compile_wdl(source)
+    assert time.process_time() - started < 5
+    assert caught.value.problems[0].position.line > 5
+
+
+def test_structs_that_double_from_document_to_document_are_refused(tmp_path):
+    """Each document doubles the struct of the one before, which it has under another name."""
+    (tmp_path / "d0.wdl").write_text("version 1.1\nstruct S0 { Int a Int b }\n")
+    for n in range(1, 40):
+        (tmp_path / f"d{n}.wdl").write_text(
+            f'version 1.1\nimport "d{n - 1}.wdl" alias S{n - 1} as T{n}\nstruct S{n} {{ T{n} a T{n} b }}\n'
+        )
+    (tmp_path / "main.wdl").write_text('version 1.1\nimport "d39.wdl"\nworkflow w { input { S39? s } }\n')
+    with pytest.raises(AuthorError, match="more than 2000 members") as caught:
+        compile_wdl(tmp_path / "main.wdl")
+    assert caught.value.problems[0].position.file.endswith(".wdl")
+
+
+def test_structs_in_a_circle_are_an_error_of_their_own():
+    source = "version 1.1\nstruct A { B b }\nstruct B { A a  A? c }\nworkflow w { input { A a } }\n"
+    with pytest.raises(AuthorError, match="ircular"):
+        compile_wdl(source)
+
+
+def test_structs_of_many_members_compile():
+    assert compile_wdl(f"version 1.1\n{structs(9)}workflow w {{ input {{ S8? s }} }}\n").inputs
