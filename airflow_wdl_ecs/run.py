@@ -72,7 +72,8 @@ class Run:
         """The run's values; it keeps what it has evaluated, so it is for one host of one call."""
         from .wdl.workflow_evaluation import WorkflowEvaluation
 
-        return WorkflowEvaluation(self.plan, self.inputs, self.store, self.call_outputs, self.beside)
+        most = self.settings.max_shards
+        return WorkflowEvaluation(self.plan, self.inputs, self.store, self.call_outputs, self.beside, most_shards=most)
 
     @cached_property
     def beside(self) -> Beside:

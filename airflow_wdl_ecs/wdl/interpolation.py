@@ -30,6 +30,7 @@ class _Pieces:
                 check_text(total)
                 part = _Known(part, value)  # noqa: PLW2901
             parts.append(part)
+        stdlib.made.count(1, total)
         whole = copy.copy(self)
         whole.parts = parts
         found: WDL.Value.String = super(_Pieces, whole)._eval(env, stdlib, *more, **other)  # type: ignore[misc]

@@ -27,6 +27,15 @@ MOST_PARTS = 4_000_000
 LARGEST_VALUE = 4 * LARGEST_TEXT
 """Characters of all strings in one value, counted as `MOST_PARTS` are: as many as it would have in JSON."""
 
+MOST_PARTS_HELD = 2 * MOST_PARTS
+"""Values that an evaluation makes in one expression, or keeps of all its declarations."""
+
+MOST_CHARACTERS_HELD = 2 * LARGEST_VALUE
+"""Characters, likewise."""
+
+MOST_SHARDS = 100_000
+"""Shards for which a declaration is evaluated, or from which a value is gathered, unless a setting says otherwise."""
+
 _HINT = "Keep so much in a file, and work on it in a task."
 
 
@@ -78,14 +87,18 @@ def _measure(value: WDL.Value.Base) -> tuple[int, int]:
         if id(at) in sizes:
             continue
         children = list(at.children)
-        if not known and children:
-            check_items(len(children))
-            pending.append((at, True))
-            pending.extend((child, False) for child in children)
-            continue
-        parts, characters = _own(at)
-        parts += sum(sizes[id(child)][0] for child in children)
-        characters += sum(sizes[id(child)][1] for child in children)
+        inner = [child for child in children if isinstance(child, _COMPOUND)]
+        if not known:
+            check_items(len(at.value))
+            if inner:
+                pending.append((at, True))
+                pending.extend((child, False) for child in inner)
+                continue
+        # what has no parts of its own is many times as frequent, and counted without a place in the dictionary
+        texts = [child.value for child in children if isinstance(child, WDL.Value.String)]
+        check_text(max(map(len, texts), default=0))
+        parts = 1 + len(children) - len(inner) + sum(sizes[id(child)][0] for child in inner)
+        characters = sum(map(len, texts)) + sum(sizes[id(child)][1] for child in inner)
         if parts > MOST_PARTS:
             raise EvaluationError(f"a value of more than {MOST_PARTS} parts", hint=_HINT)
         if characters > LARGEST_VALUE:
@@ -104,15 +117,49 @@ def _own(value: WDL.Value.Base) -> tuple[int, int]:
     return 1, len(value.value)
 
 
+class Held:
+    """How much has been made, or is kept: so that many values, each within the limits, do not take all memory.
+
+    :param what: who makes or keeps it, for the error.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._parts = 0
+        self._characters = 0
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._parts = self._characters = 0
+
+    def add(self, value: WDL.Value.Base) -> None:
+        """Count a value.
+
+        :raises EvaluationError: if it is not within the limits, or all together are not.
+        """
+        self.count(*_measure(value))
+
+    def count(self, parts: int, characters: int) -> None:
+        """Count so many; raises as `add`."""
+        self._parts += parts
+        self._characters += characters
+        if self._parts > MOST_PARTS_HELD:
+            raise EvaluationError(f"{self.what} more than {MOST_PARTS_HELD} values", hint=_HINT)
+        if self._characters > MOST_CHARACTERS_HELD:
+            raise EvaluationError(f"{self.what} strings of more than {MOST_CHARACTERS_HELD} characters", hint=_HINT)
+
+
 class Bounded(WDL.StdLib.EagerFunction):
     """A function or operator whose result is within the limits, and is not made if it can be told before.
 
     :param name: the name of the function among the library's attributes.
+    :param made: counts what the functions of the library have made.
     """
 
-    def __init__(self, name: str, function: WDL.StdLib.EagerFunction) -> None:
+    def __init__(self, name: str, function: WDL.StdLib.EagerFunction, made: Held) -> None:
         self.name = name
         self.function = function
+        self.made = made
 
     def infer_type(self, expr: WDL.Expr.Apply) -> WDL.Type.Base:
         """The type of an application, as the function has it."""
@@ -123,6 +170,8 @@ class Bounded(WDL.StdLib.EagerFunction):
             _check_arguments(self.name, arguments)
             found: WDL.Value.Base = self.function._call_eager(expr, arguments)
             _check_result(found)
+            if self.name not in _PICKS:
+                self.made.add(found)
         except WDL.Error.RuntimeError:
             raise
         except Exception as error:
@@ -130,11 +179,18 @@ class Bounded(WDL.StdLib.EagerFunction):
         return found
 
 
-def bound(library: Any) -> None:
-    """Put every function of a miniwdl library within the limits."""
+def bound(library: Any, made: Held) -> None:
+    """Put every function of a miniwdl library within the limits.
+
+    :param made: counts what they make.
+    """
     for name, function in list(vars(library).items()):
         if isinstance(function, WDL.StdLib.EagerFunction) and not isinstance(function, Bounded):
-            setattr(library, name, Bounded(name, function))
+            setattr(library, name, Bounded(name, function, made))
+
+
+_PICKS = ("_at", "select_first", "_interpolation_select_first")
+"""Functions that give a part of what is there already."""
 
 
 _SHOWN = {"_add": "+", "_interpolation_add": "+", "_sub": "-", "_mul": "*", "_div": "/", "_rem": "%", "_pow": "**"}

@@ -18,6 +18,7 @@ import WDL
 from ..task import OutputRequest
 from .failures import foreign
 from .localization import TaskLocations, leaves_work
+from .stdlib import OutputLibrary
 
 _READS = ("read_", "size")
 _PASS_ON = (
@@ -45,7 +46,7 @@ _ANYTHING = _Reach(anything=True)
 def output_request(
     outputs: Iterable[WDL.Tree.Decl],
     env: WDL.Env.Bindings[WDL.Value.Base],
-    library: WDL.StdLib.Base,
+    library: OutputLibrary,
     locations: TaskLocations,
 ) -> OutputRequest:
     """What the outputs can need of the work directory.
@@ -61,9 +62,7 @@ def output_request(
 
 
 class _Analysis:
-    def __init__(
-        self, env: WDL.Env.Bindings[WDL.Value.Base], library: WDL.StdLib.Base, locations: TaskLocations
-    ) -> None:
+    def __init__(self, env: WDL.Env.Bindings[WDL.Value.Base], library: OutputLibrary, locations: TaskLocations) -> None:
         self.env = env
         self.library = library
         self.locations = locations
@@ -89,7 +88,7 @@ class _Analysis:
 
     def _known(self, expr: WDL.Expr.Base, wdl_type: WDL.Type.Base | None = None) -> WDL.Value.Base | None:
         try:
-            value = expr.eval(self.env, self.library)
+            value = self.library.evaluate(expr, self.env)
             return value.coerce(wdl_type) if wdl_type is not None else value
         except Exception as error:
             # Not known yet, or wrong: which one it is shows when the outputs are evaluated.

@@ -27,14 +27,14 @@ import posixpath
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import WDL
 
 from ..errors import EvaluationError
 from ..task import Files
 from .beside import NOTHING_BESIDE, Beside
-from .limits import bound, check_separators
+from .limits import Held, bound, check_separators, check_value
 from .text_functions import basename, find, integer, lines_of, objects, parse_json, real, search, substitute
 from .values import to_json
 
@@ -131,7 +131,17 @@ class _FileFunctions:
     _files: Files
     _locations: Locations
     wdl_version: str
+    made: Held
+    """Counts what the expression at hand has made (see `evaluate`)."""
     select_first: WDL.StdLib.Function
+
+    def evaluate(self, expr: WDL.Expr.Base, env: WDL.Env.Bindings[WDL.Value.Base]) -> WDL.Value.Base:
+        """The value of an expression, if that and all that is made on the way are within the limits.
+
+        :raises EvaluationError: if not, or miniwdl's own errors.
+        """
+        self.made.forget()
+        return check_value(expr.eval(env, cast(WDL.StdLib.Base, self)))
 
     # --- what miniwdl asks of a context
 
@@ -194,6 +204,7 @@ class _FileFunctions:
 
     def implement(self) -> None:
         """Replace the functions of the miniwdl library that this is mixed into."""
+        self.made = Held("the expression makes")
         replacements: dict[str, Implementation] = {
             "round": lambda _, args: WDL.Value.Int(math.floor(Fraction(_float(args[0])) + Fraction(1, 2))),
             "sub": lambda _, args: WDL.Value.String(substitute(*(_text(arg) for arg in args))),
@@ -216,7 +227,7 @@ class _FileFunctions:
             if signature is not None:  # some are only in later versions
                 setattr(self, name, Implemented(signature, implementation))
         setattr(self, INTERPOLATED_SELECT_FIRST, Implemented(self.select_first, _select_first_or_none))
-        bound(self)
+        bound(self, self.made)
 
     def _size(self, expr: WDL.Expr.Apply, arguments: Arguments) -> WDL.Value.Base:
         value, declared = arguments[0], expr.arguments[0].type
@@ -322,7 +333,7 @@ class OutputLibrary(_FileFunctions, WDL.StdLib.TaskOutputs):  # type: ignore[mis
             "glob": glob,
         }.items():
             setattr(self, name, Implemented(getattr(self, name), implementation))
-        bound(self)
+        bound(self, self.made)
 
 
 def bytes_in(unit: str) -> int:

@@ -20,7 +20,7 @@ from ..task import CallIdentity, Files, OutputRequest, StageIn, TaskResult
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
 from .hints import hint_expressions
-from .limits import check_value
+from .limits import Held
 from .localization import OutputLocations, TaskLocations
 from .output_request import output_request
 from .runtime_attributes import images, is_overridden, merged, task_variable
@@ -112,7 +112,7 @@ class TaskEvaluation:
     @cached_property
     def _command(self) -> str:
         with self._evaluating("command", self._tree.command):
-            script = str(self._tree.command.eval(self._env_with_task(None), self._library).value)
+            script = str(self._library.evaluate(self._tree.command, self._env_with_task(None)).value)
             if "\0" in script:
                 raise EvaluationError("the command has a NUL character, which no shell reads")
             if len(script) > LARGEST_COMMAND:
@@ -150,10 +150,12 @@ class TaskEvaluation:
         library = self._output_library(locations, locations.expand)
         env = self._env_with_task(result.exit_code)
         found: dict[str, JSON] = {}
+        held = Held("the task's outputs hold")
         for decl in self._outputs_in_order:
             with self._evaluating(f"output {decl.name}", decl):
                 assert decl.expr is not None
-                value = check_value(decl.expr.eval(env, library)).coerce(decl.type)
+                value = library.evaluate(decl.expr, env).coerce(decl.type)
+                held.add(value)
                 value = _existing(value, decl.type, locations.locate, locations.missing, keep=True)
                 env = env.bind(decl.name, value)
                 uris = WDL.Value.rewrite_paths(
@@ -222,11 +224,13 @@ class TaskEvaluation:
         return self._locations.localize(path.value, directory=isinstance(path, WDL.Value.Directory))
 
     def _evaluate_declarations(self) -> None:
+        held = Held("the task's declarations hold")
         for decl in _in_order(decl for decl in self._declarations if not self._env.has_binding(decl.name)):
             with self._evaluating(f"declaration {decl.name}", decl):
                 if decl.expr is None and not decl.type.optional:
                     raise EvaluationError(f"required input {decl.name} is not given")
-                value = check_value(decl.expr.eval(self._env, self._library)) if decl.expr else WDL.Value.Null()
+                value = self._library.evaluate(decl.expr, self._env) if decl.expr else WDL.Value.Null()
+                held.add(value)
                 value = _existing(value.coerce(decl.type), decl.type, self._declared, _no_such_input, keep=False)
                 if self.task.wdl_version not in BEFORE_1_2:
                     value = without_absent(value, decl.type)
@@ -254,7 +258,7 @@ class TaskEvaluation:
             for name, expr in attributes.items():
                 if not is_overridden(name, overrides):
                     with self._evaluating(f"runtime {name}", expr):
-                        found[name] = to_json(expr.eval(self._env, self._library))
+                        found[name] = to_json(self._library.evaluate(expr, self._env))
             return found
 
         return merged(evaluated(hints), evaluated(self._tree.runtime), overrides)

@@ -22,7 +22,7 @@ from ..plan import ROOT, Call, Decl, Document, Expression, Plan, Ref, Section, S
 from ..task import Files
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
-from .limits import check_value
+from .limits import MOST_SHARDS, Held, check_value
 from .slices import parse_expression, parse_task, position_in_expression
 from .stdlib import BEFORE_1_2, Library, WorkflowLocations
 from .values import JSON, from_json, parse_type, to_json
@@ -49,6 +49,14 @@ class _Key(NamedTuple):
     below: str = ROOT
 
 
+class _Gather(NamedTuple):
+    """What is gathered, as which document understands it, and scatter -> from how many of its shards so far."""
+
+    ref: Ref
+    document: Document
+    widths: dict[str, int]
+
+
 _Value = WDL.Value.Base
 _Computing = Generator[_Key, _Value, _Value]
 
@@ -59,6 +67,7 @@ class WorkflowEvaluation:
     :param inputs: the run's normalised inputs, by ``Input.name``, and its runtime overrides.
     :param call_outputs: gives the outputs of calls; it is asked only for calls whose guards are true.
     :param beside: the files that the plan brings along.
+    :param most_shards: for how many shards of a scatter, with those of the scatters around it, it evaluates anything.
 
     Every method may be called from any thread, and raises `EvaluationError`, with the position in the user's source,
     if an expression fails.
@@ -71,8 +80,12 @@ class WorkflowEvaluation:
         files: Files,
         call_outputs: CallOutputs,
         beside: Beside = NOTHING_BESIDE,
+        *,
+        most_shards: int = MOST_SHARDS,
     ) -> None:
         self.plan = plan
+        self._most_shards = most_shards
+        self._held = Held("the run's declarations hold")
         self._beside = beside
         self.inputs = inputs
         self._files = files
@@ -106,9 +119,17 @@ class WorkflowEvaluation:
     def _shards(self, scatters: tuple[Section, ...], prefix: Shard) -> list[Shard]:
         found = [prefix]
         for scatter in scatters[len(prefix) :]:
-            counts = [(shard, self.shard_count(scatter.id, shard)) for shard in found]
-            found = [(*shard, index) for shard, count in counts for index in range(count or 0)]
+            counts = [(shard, self.shard_count(scatter.id, shard) or 0) for shard in found]
+            self._check_shards(scatter, sum(count for _, count in counts))
+            found = [(*shard, index) for shard, count in counts for index in range(count)]
         return found
+
+    def _check_shards(self, scatter: Section, count: int) -> None:
+        if count > self._most_shards:
+            raise EvaluationError(
+                f"{scatter.id} has {count} shards; max_shards allows {self._most_shards}",
+                position=scatter.expression.position if scatter.expression else None,
+            )
 
     def shard_label(self, scatter: str, shard: Shard) -> str:
         """A short text for people that says which shard this is: that of the scatter variable's value.
@@ -251,8 +272,10 @@ class WorkflowEvaluation:
             env = env.bind(name, _shell(value))
         document = self._document(expression.section)
         with evaluating(what, expression.position, lambda at: position_in_expression(expression, at)):
-            value = check_value(parse_expression(expression, document).eval(env, self._library(document)))
-            return value if wdl_type is None else self._placed(value, wdl_type, document)
+            value = self._library(document).evaluate(parse_expression(expression, document), env)
+            placed = value if wdl_type is None else self._placed(value, wdl_type, document)
+            self._held.add(placed)
+            return placed
 
     def _placed(self, value: _Value, wdl_type: WDL.Type.Base, document: Document) -> _Value:
         """The value as one of a type, its files where the run has them."""
@@ -279,25 +302,28 @@ class WorkflowEvaluation:
         assert key.document is not None
         _, between = self._between(key.below, self._section_of(key.node))
         wdl_type = parse_type(key.ref.type, key.document)
-        return (yield from self._gathered(key.ref, key.document, between, key.shard, wdl_type))
+        gather = _Gather(key.ref, key.document, {})
+        return (yield from self._gathered(gather, between, key.shard, wdl_type))
 
     def _gathered(
-        self, ref: Ref, document: Document, sections: tuple[Section, ...], shard: Shard, wdl_type: WDL.Type.Base
+        self, gather: _Gather, sections: tuple[Section, ...], shard: Shard, wdl_type: WDL.Type.Base
     ) -> _Computing:
         if not sections:
-            return (yield self._leaf(ref, document, shard, wdl_type))
+            return (yield self._leaf(gather.ref, gather.document, shard, wdl_type))
         section, inner = sections[0], sections[1:]
         if section.kind == "if":
             condition = yield _Key("holds", section.id, shard)
             if not condition.value:
                 return WDL.Value.Null()
         if section.kind != "scatter":
-            return (yield from self._gathered(ref, document, inner, shard, wdl_type))
+            return (yield from self._gathered(gather, inner, shard, wdl_type))
         assert isinstance(wdl_type, WDL.Type.Array)
         items = yield _Key("items", section.id, shard)
+        gather.widths[section.id] = gather.widths.get(section.id, 0) + len(items.value)
+        self._check_shards(section, gather.widths[section.id])
         values: list[_Value] = []
         for index in range(len(items.value)):
-            value = yield from self._gathered(ref, document, inner, (*shard, index), wdl_type.item_type)
+            value = yield from self._gathered(gather, inner, (*shard, index), wdl_type.item_type)
             values.append(value)
         return check_value(WDL.Value.Array(wdl_type.item_type, values))
 

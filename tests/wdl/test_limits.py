@@ -10,9 +10,10 @@ from memory_files import MemoryFiles
 
 from airflow_wdl_ecs.errors import EvaluationError
 from airflow_wdl_ecs.plan import Plan
-from airflow_wdl_ecs.wdl import text_functions
+from airflow_wdl_ecs.wdl import limits, text_functions
 from airflow_wdl_ecs.wdl.limits import check_value
 from airflow_wdl_ecs.wdl.lower import compile_wdl
+from airflow_wdl_ecs.wdl.task_evaluation import TaskEvaluation
 from airflow_wdl_ecs.wdl.workflow_evaluation import WorkflowEvaluation
 
 
@@ -110,3 +111,56 @@ def test_what_is_within_the_limits_is_evaluated():
         """
     )
     assert found == {"n": 100_000, "length_of_s": 238_890, "m": 2**63 - 2, "p": 2**62}
+
+
+STRING = "String s = '" + "x" * 1000 + "'\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ("\n".join(f"Array[Int] r{n} = range(900)" for n in range(20)), "declarations hold more than 10000 values"),
+        (STRING + "\n".join(f"String y{n} = s + '{n}'" for n in range(20)), "hold strings of more than 10000 char"),
+        (f"Array[Array[Int]] r = [{', '.join(['range(900)'] * 20)}]", "the expression makes more than 10000 values"),
+        (f"Int n = {' + '.join(['length(range(900))'] * 20)}", "the expression makes more than 10000 values"),
+        (STRING + "Array[String] y = [" + ", ".join(['"~{s}a"'] * 20) + "]", "the expression makes strings of more"),
+        ("scatter (a in range(900)) { Array[Int] r = range(100) }", "declarations hold more than 10000 values"),
+    ],
+    ids=["declarations", "strings", "in a literal", "one after the other", "strings in a literal", "in shards"],
+)
+def test_what_is_large_only_together_is_refused(body, limit, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_PARTS_HELD", 10_000)
+    monkeypatch.setattr(limits, "MOST_CHARACTERS_HELD", 10_000)
+    with pytest.raises(EvaluationError, match=limit) as caught:
+        outputs_of(f"{body}\noutput {{ Int done = 1 }}")
+    assert caught.value.position is not None
+
+
+def test_all_that_a_task_declares_is_bounded_too(monkeypatch):
+    monkeypatch.setattr(limits, "MOST_PARTS_HELD", 10_000)
+    declared = "\n".join(f"Array[Int] r{n} = range(900)" for n in range(20))
+    plan = compile_wdl(f"version 1.2\ntask t {{ {declared}\ncommand <<< >>> }}")
+    with pytest.raises(EvaluationError, match="task's declarations hold more than 10000 values"):
+        TaskEvaluation(next(iter(plan.tasks.values())), {}, folder="/f", files=MemoryFiles())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "scatter (a in range(1000)) { scatter (b in range(1000)) { scatter (c in range(1000)) { Int x = a } } }",
+        "scatter (a in range(1000)) { scatter (b in range(1000)) { Int x = a } }\nInt n = length(x)",
+        "scatter (a in range(100001)) { Int x = a }",
+    ],
+)
+def test_scatters_that_are_wide_together_are_refused(body):
+    started = time.process_time()
+    with pytest.raises(EvaluationError, match="max_shards allows 100000") as caught:
+        outputs_of(f"{body}\noutput {{ Int done = 1 }}")
+    assert time.process_time() - started < 20
+    assert caught.value.position is not None
+
+
+def test_a_map_has_as_many_items_as_it_has_keys():
+    keys = [(WDL.Value.Int(n), WDL.Value.Int(n)) for n in range(600_000)]
+    value = WDL.Value.Map((WDL.Type.Int(), WDL.Type.Int()), keys)
+    assert check_value(value) is value
