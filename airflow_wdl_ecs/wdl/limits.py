@@ -7,6 +7,7 @@ The limits are far beyond what XCom, a command line or a scatter can carry. Noth
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import WDL
@@ -87,7 +88,7 @@ def _measure(value: WDL.Value.Base) -> tuple[int, int]:
         if id(at) in sizes:
             continue
         children = list(at.children)
-        inner = [child for child in children if isinstance(child, _COMPOUND)]
+        inner = [child for child in children if _is_compound(type(child))]
         if not known:
             check_items(len(at.value))
             if inner:
@@ -95,7 +96,7 @@ def _measure(value: WDL.Value.Base) -> tuple[int, int]:
                 pending.extend((child, False) for child in inner)
                 continue
         # what has no parts of its own is many times as frequent, and counted without a place in the dictionary
-        texts = [child.value for child in children if isinstance(child, WDL.Value.String)]
+        texts = [child.value for child in children if _is_text(type(child))]
         check_text(max(map(len, texts), default=0))
         parts = 1 + len(children) - len(inner) + sum(sizes[id(child)][0] for child in inner)
         characters = sum(map(len, texts)) + sum(sizes[id(child)][1] for child in inner)
@@ -108,6 +109,19 @@ def _measure(value: WDL.Value.Base) -> tuple[int, int]:
 
 
 _COMPOUND = (WDL.Value.Array, WDL.Value.Map, WDL.Value.Pair, WDL.Value.Struct)
+
+
+# An abstract class is slow to ask about each of a million values.
+
+
+@cache
+def _is_compound(kind: type) -> bool:
+    return issubclass(kind, _COMPOUND)
+
+
+@cache
+def _is_text(kind: type) -> bool:
+    return issubclass(kind, WDL.Value.String)
 
 
 def _own(value: WDL.Value.Base) -> tuple[int, int]:

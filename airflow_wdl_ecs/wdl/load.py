@@ -26,8 +26,10 @@ from .nesting import (
     LARGEST_SOURCE,
     LONGEST_IMPORTS,
     MOST_DOCUMENTS,
+    MOST_INPUTS,
     MOST_MEMBERS,
     MOST_NODES,
+    inputs_written_out,
     members_written_out,
     nodes_written_out,
     too_deep,
@@ -128,6 +130,7 @@ class _Loader:
     found: list[Problem] = field(default_factory=list)
     size: int = 0
     nodes: dict[int, int] = field(default_factory=dict)
+    inputs: dict[int, int] = field(default_factory=dict)
     members: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def load_main(self, name: str, location: str, text: str | None = None) -> WDL.Tree.Document:
@@ -166,10 +169,14 @@ class _Loader:
 
     def is_small_enough(self, document: WDL.Tree.Document, name: str) -> bool:
         """Whether a document is within the limits of ``nesting`` for what its imports add to it."""
-        if nodes_written_out(document, self.nodes) > MOST_NODES:
-            text = f"more than {MOST_NODES} declarations, calls and sections, subworkflows written out"
-            self.report(text, document.workflow.pos if document.workflow else None, name)
-            return False
+        for count, most, what in (
+            (nodes_written_out(document, self.nodes), MOST_NODES, "declarations, calls and sections"),
+            (inputs_written_out(document, self.inputs), MOST_INPUTS, "inputs and outputs of calls"),
+        ):
+            if count > most:
+                text = f"more than {most} {what}, subworkflows written out"
+                self.report(text, document.workflow.pos if document.workflow else None, name)
+                return False
         struct = members_written_out(document, self.members)
         if struct is not None:
             text = f"struct {struct.name}: more than {MOST_MEMBERS} members, those of the structs in it written out"

@@ -27,6 +27,9 @@ LONGEST_IMPORTS = 64
 MOST_NODES = 10_000
 """Declarations, calls, scatters, conditionals and subworkflows of a compiled workflow, subworkflows written out."""
 
+MOST_INPUTS = 50_000
+"""Inputs and outputs of all calls of a compiled workflow, subworkflows written out."""
+
 DEEPEST_EXPRESSION = 100
 """Expressions within expressions; a sum is one level deeper with every term."""
 
@@ -78,16 +81,41 @@ def nodes_written_out(document: Tree.Document, known: dict[int, int]) -> int:
     """
     called = {statement.namespace: known.get(id(statement.doc), 0) for statement in document.imports}
     count = 0
-    pending = list(document.workflow.body) if document.workflow is not None else []
-    while pending:
-        node = pending.pop()
+    for node in _body(document):
         count += 1
         if isinstance(node, Tree.Call) and len(node.callee_id) > 1:
             count += called.get(node.callee_id[0], 0)
-        elif isinstance(node, _SECTIONS):
-            pending.extend(node.body)
     known[id(document)] = count
     return count
+
+
+def inputs_written_out(document: Tree.Document, known: dict[int, int]) -> int:
+    """How many inputs and outputs all calls of a document's workflow have, subworkflows written out.
+
+    :param known: the answers for the documents that it imports, by their ids; the document's own is added.
+    """
+    imported = {statement.namespace: statement.doc for statement in document.imports if statement.doc is not None}
+    tasks = {key: {task.name: task for task in each.tasks} for key, each in [("", document), *imported.items()]}
+    count = 0
+    for call in (node for node in _body(document) if isinstance(node, Tree.Call)):
+        where, name = "" if len(call.callee_id) == 1 else call.callee_id[0], call.callee_id[-1]
+        task = tasks.get(where, {}).get(name)
+        if task is not None:
+            count += len(task.postinputs if task.inputs is None else task.inputs) + len(task.outputs)
+        elif where in imported and (workflow := imported[where].workflow) is not None:
+            count += len(workflow.inputs or ()) + len(workflow.outputs or ()) + known.get(id(imported[where]), 0)
+    known[id(document)] = count
+    return count
+
+
+def _body(document: Tree.Document) -> Iterator[Tree.WorkflowNode]:
+    """What stands in a document's workflow, at every depth."""
+    pending = list(document.workflow.body) if document.workflow is not None else []
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, _SECTIONS):
+            pending.extend(node.body)
 
 
 def members_written_out(document: Tree.Document, known: dict[int, dict[str, int]]) -> Tree.StructTypeDef | None:

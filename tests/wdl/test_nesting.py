@@ -222,3 +222,27 @@ def test_structs_in_a_circle_are_an_error_of_their_own():
 
 def test_structs_of_many_members_compile():
     assert compile_wdl(f"version 1.1\n{structs(9)}workflow w {{ input {{ S8? s }} }}\n").inputs
+
+
+def test_calls_with_very_many_inputs_together_are_refused_before_they_are_checked():
+    inputs = " ".join(f"Int? a{n}" for n in range(1000))
+    calls = " ".join(f"call t as t{n}" for n in range(1000))
+    started = time.process_time()
+    with pytest.raises(AuthorError, match="more than 50000 inputs and outputs of calls") as caught:
+        compile_wdl(f"version 1.1\ntask t {{ input {{ {inputs} }} command <<< >>> }}\nworkflow w {{ {calls} }}\n")
+    assert time.process_time() - started < 10
+    assert caught.value.problems[0].position.line == 3
+
+
+def test_subworkflows_that_double_their_inputs_are_refused(tmp_path):
+    (tmp_path / "d0.wdl").write_text("version 1.1\ntask t { input { Int? a Int? b } command <<< >>> }\n")
+    (tmp_path / "d1.wdl").write_text('version 1.1\nimport "d0.wdl" as d\nworkflow w { call d.t }\n')
+    outputs = " ".join(f"Int o{n} = 1" for n in range(400))
+    for n in range(2, 9):
+        (tmp_path / f"d{n}.wdl").write_text(
+            f'version 1.1\nimport "d{n - 1}.wdl" as d\n'
+            f"workflow w {{ call d.w as a  call d.w as b  output {{ {outputs} }} }}\n"
+        )
+    with pytest.raises(AuthorError, match="more than 50000 inputs and outputs of calls"):
+        compile_wdl(tmp_path / "d8.wdl")
+    assert compile_wdl(tmp_path / "d4.wdl").calls
