@@ -117,11 +117,7 @@ def read_json(text: str) -> dict[str, Any]:
     """
     where = "-i" if text.lstrip().startswith("{") else "standard input" if text == "-" else text
     try:
-        if where == "-i":
-            content = text
-        else:
-            content = sys.stdin.read() if text == "-" else Path(os.path.expanduser(text)).read_text("utf-8-sig")  # noqa: PTH111
-        found = _parsed(content)
+        found = _parsed(text if where == "-i" else _read_text(text))
     except OSError as error:
         raise InputsError(f"{text}: {error.strerror}") from error
     except RecursionError:
@@ -133,10 +129,28 @@ def read_json(text: str) -> dict[str, Any]:
     return found
 
 
+LONGEST_JSON = 256 * 1024 * 1024
+"""Characters of a run's inputs; what never ends (``/dev/zero``) is read no further."""
+
 LONGEST_YAML = 256 * 1024
 """Characters of YAML: reading it takes seconds for what JSON is read in milliseconds."""
 
 _MOST_VALUES = 1_000_000
+
+
+def _read_text(path: str) -> str:
+    """The text of a file, or of standard input (``-``).
+
+    :raises OSError: if it cannot be read. :raises ValueError: if it is not UTF-8, or too long.
+    """
+    if path == "-":
+        content = sys.stdin.read(LONGEST_JSON + 1)
+    else:
+        with Path(os.path.expanduser(path)).open(encoding="utf-8-sig") as file:  # noqa: PTH111 - ~nobody keeps its name
+            content = file.read(LONGEST_JSON + 1)
+    if len(content) > LONGEST_JSON:
+        raise ValueError(f"it has more than {LONGEST_JSON} characters")
+    return content
 
 
 def _parsed(content: str) -> Any:

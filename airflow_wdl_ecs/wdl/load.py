@@ -317,6 +317,8 @@ def _causes(error: Exception) -> Iterator[tuple[str, WDL.SourcePosition | None]]
         name = getattr(error.node, "name", None) if isinstance(error, WDL.Error.CircularDependencies) else None
         message = f"{error} involving {name}" if name else str(error)
         yield _HINTS.get(message, message), error.pos
+    elif isinstance(error, ValueError) and "digits" in str(error):  # Python's own limit, which has no place
+        yield "an integer of thousands of digits", None
     else:
         yield f"cannot be read as WDL ({type(error).__name__}: {error})", getattr(error, "pos", None)
 

@@ -7,6 +7,7 @@ has stack enough. This module knows syntax trees only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import WDL
@@ -57,7 +58,10 @@ _SECTIONS = (Tree.Scatter, Tree.Conditional)
 
 
 def too_deep(document: Tree.Document) -> tuple[str, WDL.SourceNode] | None:
-    """The first thing in a document that is nested too deeply: what is wrong, and where; None if nothing is."""
+    """The first thing in a document that is nested too deeply, or a number that is none of WDL's.
+
+    :return: what is wrong, and where; None if nothing is.
+    """
     for node, expressions, literals, members, sections in _walk(document):
         for what, depth, deepest in (
             ("expressions", expressions, DEEPEST_EXPRESSION),
@@ -67,6 +71,10 @@ def too_deep(document: Tree.Document) -> tuple[str, WDL.SourceNode] | None:
         ):
             if depth > deepest:
                 return f"more than {deepest} {what} within one another", node
+        if isinstance(node, Expr.Int) and node.value > 2**63:  # which is the digits of the least Int
+            return "an integer beyond the 64 bits of an Int", node
+        if isinstance(node, Expr.Float) and not math.isfinite(node.value):
+            return "a number too large for a Float", node
         if isinstance(node, Tree.Decl) and deeper_than(node.type, DEEPEST_TYPE):
             return f"more than {DEEPEST_TYPE} types within one another", node
         if isinstance(node, Tree.StructTypeDef) and any(deeper_than(t, DEEPEST_TYPE) for t in node.members.values()):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_wdl_ecs import cli
+from airflow_wdl_ecs.commands import given_inputs
 
 from .mutations import corpus, mutated, mutated_inputs, nested
 from .oracle import limited
@@ -92,3 +93,13 @@ def test_inputs_that_take_for_ever_are_refused_soon(tmp_path, capsys, text):
     with limited(20):
         assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", "-i", str(tmp_path / "given.yaml")]) == 2
     assert "not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["/dev/zero", "-"])
+def test_inputs_that_never_end_are_read_to_a_limit(tmp_path, capsys, monkeypatch, given):
+    (tmp_path / "source.wdl").write_text(SOURCE)
+    monkeypatch.setattr(given_inputs, "LONGEST_JSON", 1_000_000)
+    with Path("/dev/zero").open() as endless, limited(20):
+        monkeypatch.setattr("sys.stdin", endless)
+        assert cli.main(["run", str(tmp_path / "source.wdl"), "--json", "-i", given]) == 2
+    assert "more than 1000000 characters" in capsys.readouterr().err

@@ -246,3 +246,14 @@ def test_subworkflows_that_double_their_inputs_are_refused(tmp_path):
     with pytest.raises(AuthorError, match="more than 50000 inputs and outputs of calls"):
         compile_wdl(tmp_path / "d8.wdl")
     assert compile_wdl(tmp_path / "d4.wdl").calls
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [("9" * 5000, "thousands of digits"), (str(2**63 + 1), "64 bits"), ("1e999", "too large for a Float")],
+)
+def test_numbers_that_are_none_are_refused(number, message):
+    with pytest.raises(AuthorError, match=message) as caught:
+        compile_wdl(workflow(f"Float x = {number}"))
+    assert "cannot be read" not in str(caught.value)
+    assert compile_wdl(workflow(f"Int x = -{2**63}")).decls
