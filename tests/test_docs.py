@@ -17,7 +17,7 @@ from airflow_wdl_ecs.ecs.client import RATES
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.scatter import WIDEST
 from airflow_wdl_ecs.task import MAX_READ
-from airflow_wdl_ecs.wdl import limits, nesting
+from airflow_wdl_ecs.wdl import archives, limits, nesting
 from airflow_wdl_ecs.wdl.beside import LARGEST
 from airflow_wdl_ecs.wdl.check import problems
 from airflow_wdl_ecs.wdl.source_files import LARGEST_TOGETHER
@@ -145,6 +145,8 @@ def test_the_limits_are_those_of_the_code():
         f"{MAX_READ >> 20} MiB",
         f"{limits.MOST_ITEMS:,}",
         f"{limits.LARGEST_VALUE:,}",
+        f"{limits.MOST_PARTS_HELD:,}",
+        f"{limits.MOST_CHARACTERS_HELD:,}",
         f"{EcsSettings().max_shards:,}",
         f"{WIDEST}",
         f"{LARGEST_COMMAND >> 20} MiB",
@@ -153,8 +155,11 @@ def test_the_limits_are_those_of_the_code():
         f"{LARGEST >> 20} MiB; {LARGEST_TOGETHER >> 20} MiB",
         f"{MOST_EXTRA >> 10} KiB",
         f"{nesting.LARGEST_DOCUMENT >> 20} MiB; {nesting.MOST_DOCUMENTS:,}",
+        f"{archives.MOST_MEMBERS:,}; {nesting.LARGEST_SOURCE >> 20} MiB",
+        f"{nesting.MOST_MEMBERS:,}",
         f"{nesting.LONGEST_IMPORTS}",
         f"{nesting.MOST_NODES:,}",
+        f"{nesting.MOST_INPUTS:,}",
         f"{nesting.DEEPEST_EXPRESSION}",
         f"{nesting.DEEPEST_LITERAL}",
         f"{nesting.DEEPEST_SECTION}",

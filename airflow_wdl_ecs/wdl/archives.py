@@ -24,7 +24,8 @@ from .nesting import LARGEST_SOURCE, MOST_DOCUMENTS
 
 _MANIFEST = "MANIFEST.json"
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-_MOST_MEMBERS = 2 * MOST_DOCUMENTS
+MOST_MEMBERS = 2 * MOST_DOCUMENTS
+"""Files and folders of an archive."""
 
 
 def is_archive(source: str) -> bool:
@@ -80,7 +81,7 @@ def _check_members(members: Iterator[tuple[str, int, bool]]) -> None:
             raise _Refused(f"its member {path!r} is outside the archive's folder")
         if not plain:
             raise _Refused(f"its member {path!r} is neither a file nor a folder")
-        if count > _MOST_MEMBERS:
-            raise _Refused(f"it has more than {_MOST_MEMBERS} members")
+        if count > MOST_MEMBERS:
+            raise _Refused(f"it has more than {MOST_MEMBERS} members")
         if total > LARGEST_SOURCE:
             raise _Refused(f"it unpacks to more than {LARGEST_SOURCE} bytes")
