@@ -95,6 +95,8 @@ class _Analysis:
             passing = foreign(error)
             if passing is not None:
                 raise passing from None
+            if isinstance(error.__cause__, TimeoutError) or isinstance(error.__context__, TimeoutError):
+                raise  # each of many that take too long would be waited for, more than once
             return None
 
     def _needs(self, expr: WDL.Expr.Base) -> None:

@@ -137,7 +137,8 @@ class TaskEvaluation:
         """What to keep of the work directory, so that the outputs can be evaluated."""
         locations = self._locations.copy()
         library = self._output_library(locations, _no_globs)
-        return output_request(self._outputs_in_order, self._env_with_task(None), library, locations)
+        with self._evaluating("outputs", self._tree):
+            return output_request(self._outputs_in_order, self._env_with_task(None), library, locations)
 
     def outputs(self, result: TaskResult, prefix: str) -> dict[str, JSON]:
         """The outputs of an attempt whose command succeeded: name -> WDL value as JSON, files as URIs.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import EvaluationError, InputsError, WdlEcsError
 from airflow_wdl_ecs.run import Run, begin_run, may_take, open_run
 from airflow_wdl_ecs.task import CallIdentity, OutputFile, StageIn, TaskResult
+from airflow_wdl_ecs.wdl import text_functions
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.wdl.task_evaluation import TaskEvaluation
 
@@ -239,3 +242,14 @@ task t { command <<< true >>> }
     assert run_of(source, {"n": 10}, max_shards=10).inputs == {"n": 10}
     with pytest.raises(EvaluationError, match="11 shards; max_shards allows 10"):
         run_of(source, {"n": 11}, max_shards=10)
+
+
+def test_a_search_that_takes_too_long_is_not_tried_again_for_what_an_output_may_need(monkeypatch):
+    monkeypatch.setattr(text_functions, "_REGEX_SECONDS", 0.2)
+    bombs = ", ".join(f'sub("{"a" * 60}{n}!", "^(a|a|aa)+$", "x")' for n in range(100))
+    evaluation = evaluation_of("x", output=f"File f = select_first([{bombs}])")
+    started = time.monotonic()
+    with pytest.raises(EvaluationError, match="timed out") as caught:
+        evaluation.output_request()
+    assert time.monotonic() - started < 20
+    assert caught.value.position is not None
