@@ -46,12 +46,16 @@ def airflow_clients(settings: EcsSettings) -> Clients:
     """boto3 clients through Airflow's AWS connection; one per connection, region and service in the process.
 
     Once AWS has not taken its credentials, a client is made anew when it is asked for again, of the connection as it is
-    then. It may look up the connection in Airflow, so call the result in a thread, not on an event loop.
+    then. Call the result in a thread: on an event loop it raises a RuntimeError, since it may ask Airflow for the
+    connection, and in a triggerer the answer comes by way of that loop.
     """
 
     def client(service: str) -> Any:
+        _refuse_event_loop()
         which = (settings.aws_conn_id, settings.region, service)
         with _clients_lock:
+            making = _making.setdefault(which, threading.Lock())
+        with making:
             found = _clients.get(which)
             if found is None:
                 found = _clients[which] = _new_client(*which)
@@ -64,6 +68,15 @@ def airflow_clients(settings: EcsSettings) -> Clients:
 _Which = tuple[str | None, str | None, str]
 _clients: dict[_Which, Any] = {}
 _clients_lock = threading.Lock()
+_making: dict[_Which, threading.Lock] = {}
+
+
+def _refuse_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError("AWS clients are made in threads, never on an event loop")
 
 
 def _forget_client(which: _Which, client: Any) -> None:

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .aws import Clients, side_by_side
+from .ecs.console import is_amazon
 from .ecs.settings import EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .plan import Plan, Shard
@@ -51,6 +52,8 @@ class Run:
     scope: str | None = None
     sensitive: tuple[str, ...] = ()
     """The names of the inputs that must not be shown."""
+    console: bool = False
+    """Whether the AWS console knows its ECS tasks and files."""
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
@@ -227,9 +230,9 @@ def _run(
     sensitive: tuple[str, ...],
 ) -> Run:
     layout = store.layout
-    region = clients("ecs").meta.region_name
+    ecs = clients("ecs").meta
     return Run(
-        settings.with_defaults_for(region),
+        settings.with_defaults_for(ecs.region_name),
         clients,
         plan,
         inputs,
@@ -238,6 +241,7 @@ def _run(
         layout.run_id,
         layout.scope,
         sensitive,
+        is_amazon(ecs.endpoint_url),
     )
 
 

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from .ecs.console import folder_page, is_amazon, log_page, task_page
+from .ecs.console import folder_page, log_page, task_page
 from .ecs.request import log_stream
 from .ledger import Attempt
 from .lifecycle import CallOutcome
@@ -52,7 +52,7 @@ def run_links(run: Run, log: Any) -> dict[str, str]:
     links: dict[str, str] = {}
     try:
         links[WdlRunLink.key] = run_page(run.dag_id, run.run_id, scope=run.scope)
-        if _has_console(run):
+        if run.console:
             links[S3FolderLink.key] = folder_page(_region(run), run.folder)
     except Exception as error:
         log.warning("the links of this run cannot be said: %r", error)
@@ -67,7 +67,7 @@ def call_links(run: Run, call: str, shard: Shard | None, attempt: Attempt | None
     """
     key = None if shard is None else shard_key(shard)
     page = run_page(run.dag_id, run.run_id, call=call, shard=key, scope=run.scope)
-    if not _has_console(run):
+    if not run.console:
         return {EcsTaskLink.key: page}
     layout = run.store.layout
     folder = layout.call(call) if shard is None else layout.shard(call, shard)
@@ -214,10 +214,6 @@ class ShownCall:
         except Exception as error:
             self._put = None
             self._log.warning("the links of this call could not be put into XCom: %r", error)
-
-
-def _has_console(run: Run) -> bool:
-    return is_amazon(run.clients("ecs").meta.endpoint_url)
 
 
 def _region(run: Run) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -58,6 +61,31 @@ def test_only_the_buckets_of_the_ecs_client_decide_when_ecs_is_asked_again(
         assert clients("s3").list_objects_v2(Bucket=endpoint.bucket)
     finally:
         endpoint.set_faults()
+
+
+async def test_a_client_whose_making_needs_the_event_loop_holds_up_neither_the_loop_nor_other_clients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a triggerer the connection is asked of Airflow by way of the event loop."""
+    loop = asyncio.get_running_loop()
+    answered = asyncio.Event()
+
+    def making(connection: str | None, region: str | None, service: str) -> Any:
+        if service == "logs":
+            asyncio.run_coroutine_threadsafe(answered.wait(), loop).result(10)
+        return SimpleNamespace(meta=SimpleNamespace(events=SimpleNamespace(register=lambda *_: None)))
+
+    monkeypatch.setattr("airflow_wdl_ecs.host._new_client", making)
+    monkeypatch.setattr("airflow_wdl_ecs.host._clients", {})
+    clients = airflow_clients(EcsSettings.from_options({}, {"aws_conn_id": "slow", "region": "eu-west-1"}))
+    logs = [asyncio.ensure_future(asyncio.to_thread(clients, "logs")) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(RuntimeError, match="never on an event loop"):
+        clients("logs")
+    ecs = await asyncio.wait_for(asyncio.to_thread(clients, "ecs"), 5)
+    answered.set()
+    first, second = await asyncio.wait_for(asyncio.gather(*logs), 5)
+    assert first is second is not ecs
 
 
 def test_credentials_that_are_not_there_are_bad_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:

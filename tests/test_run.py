@@ -36,7 +36,9 @@ def s3() -> FakeS3:
 
 @pytest.fixture
 def clients(s3):
-    ecs = SimpleNamespace(meta=SimpleNamespace(region_name="eu-west-1"))
+    ecs = SimpleNamespace(
+        meta=SimpleNamespace(region_name="eu-west-1", endpoint_url="https://ecs.eu-west-1.amazonaws.com")
+    )
     return {"s3": s3, "ecs": ecs}.__getitem__
 
 

@@ -24,12 +24,10 @@ from airflow_wdl_ecs.shown import MOST_SHARDS, RENDERED, ShownCall, run_links
 from airflow_wdl_ecs.storage import Layout
 from airflow_wdl_ecs.task import CallIdentity, Resources, TaskRequest
 
-AMAZON = "https://ecs.eu-west-1.amazonaws.com"
 LOG = logging.getLogger(__name__)
 
 
-def run_of(endpoint: str = AMAZON, scatters: int = 0) -> SimpleNamespace:
-    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint))
+def run_of(console: bool = True, scatters: int = 0) -> SimpleNamespace:
     call = SimpleNamespace(section="s")
     layout = Layout("s3://bucket/wdl", "d", "r")
     return SimpleNamespace(
@@ -38,7 +36,7 @@ def run_of(endpoint: str = AMAZON, scatters: int = 0) -> SimpleNamespace:
         scope=None,
         folder=layout.folder,
         settings=EcsSettings.from_options({}, {"region": "eu-west-1", "log_group": "/wdl"}),
-        clients=lambda service: client,
+        console=console,
         plan=SimpleNamespace(call_by_id={"sort": call}, scatters=lambda section: ("x",) * scatters),
         store=SimpleNamespace(layout=layout),
         secrets=(),
@@ -127,7 +125,7 @@ async def test_a_short_call_sends_no_message(monkeypatch):
 
 async def test_without_a_console_the_one_link_is_our_own_page(at_once):
     xcom = Xcom()
-    shown = begun(xcom, run_of("http://127.0.0.1:4566", scatters=2), prefixes=[(0, 3)])
+    shown = begun(xcom, run_of(False, scatters=2), prefixes=[(0, 3)])
     shown.attempt((0, 3), attempt(), request((0, 3)))
     await until(lambda: xcom.put)
     ((key, address),) = xcom.put
@@ -186,7 +184,7 @@ async def test_xcoms_that_hang_hold_up_no_call(monkeypatch, caplog):
 
 async def test_a_run_that_cannot_say_its_links_has_none(caplog):
     run = run_of()
-    run.clients = lambda service: SimpleNamespace()
+    run.store = SimpleNamespace()
     shown = begun(Xcom(), run)
     await shown.ended(CallOutcome({(): {}}))
     shown.leave()
@@ -196,7 +194,7 @@ async def test_a_run_that_cannot_say_its_links_has_none(caplog):
 
 async def test_many_calls_that_start_together_leave_the_triggerer_room(at_once):
     xcom = Xcom(seconds=0.02)
-    calls = [begun(xcom, run_of("http://127.0.0.1:1")) for _ in range(10)]
+    calls = [begun(xcom, run_of(False)) for _ in range(10)]
     began = time.monotonic()
     for shown in calls:
         shown.attempt((), attempt(), request())
@@ -299,8 +297,8 @@ def test_a_run_has_its_folder_and_its_page(caplog):
     links = run_links(run_of(), LOG)
     assert parse_qs(urlsplit(links[S3FolderLink.key]).query)["prefix"] == ["wdl/runs/d/r/"]
     assert links[WdlRunLink.key] == f"{PAGE}?dag_id=d&run_id=r"
-    assert set(run_links(run_of("http://127.0.0.1:1"), LOG)) == {WdlRunLink.key}
+    assert set(run_links(run_of(False), LOG)) == {WdlRunLink.key}
     broken = run_of()
-    broken.clients = lambda service: SimpleNamespace()
+    del broken.settings
     assert set(run_links(broken, LOG)) == {WdlRunLink.key}
     assert "cannot be said" in caplog.text

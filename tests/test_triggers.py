@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,11 +48,14 @@ def begun(airflow_on_embedded_aws, request):
     """Begins a run of `WORKFLOW`; gives the trigger that the triggerer would make of its call."""
 
     def begin(try_number: int = 1, told_by_worker: Sequence[str] = (), **inputs) -> WdlEcsTaskTrigger:
-        settings = resolve_settings()
-        begin_run(
-            settings, airflow_clients(settings), compile_wdl(WORKFLOW), inputs, dag_id="d", run_id=request.node.name
-        )
-        instance = {"dag_id": "d", "run_id": request.node.name, "try_number": try_number, "map_index": -1}
+        settings, run_id = resolve_settings(), request.node.name
+
+        def in_worker() -> None:
+            begin_run(settings, airflow_clients(settings), compile_wdl(WORKFLOW), inputs, dag_id="d", run_id=run_id)
+
+        with ThreadPoolExecutor(1) as worker:
+            worker.submit(in_worker).result()
+        instance = {"dag_id": "d", "run_id": run_id, "try_number": try_number, "map_index": -1}
         trigger = WdlEcsTaskTrigger(
             "work", instance=None if STARTS_FROM_TRIGGER else instance, told_by_worker=told_by_worker
         )
