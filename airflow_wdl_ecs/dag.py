@@ -11,16 +11,20 @@ worker at the start of every task.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException
-from airflow.sdk import DAG, TaskGroup, TriggerRule, task_group
+from airflow.sdk import DAG, TaskGroup, TriggerRule
+from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
 from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from .description import dag_display, describe_call, group_display, scatter_display
 from .errors import AuthorError
@@ -71,10 +75,24 @@ def wdl_dag(
     :param dag_args: anything else that ``airflow.sdk.DAG`` takes.
     :raises AuthorError: if the source cannot be read or compiled, or ``call_args`` names no call.
     """
-    plan = _plan_of(source, task, beside=sys._getframe(1).f_code.co_filename)
-    return build_dag(
-        plan, dag_id=dag_id, inputs=inputs, settings=settings, call_args=call_args, outlets=outlets, **dag_args
-    )
+    beside = sys._getframe(1).f_code.co_filename
+    with _no_collection():
+        plan = _plan_of(source, task, beside=beside)
+        return build_dag(
+            plan, dag_id=dag_id, inputs=inputs, settings=settings, call_args=call_args, outlets=outlets, **dag_args
+        )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Put off the collection of garbage, which would look at all of Airflow's objects in the midst, and find none."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _plan_of(source: str | Path | Plan, task: str | None, beside: str) -> Plan:
@@ -336,16 +354,13 @@ class _Builder:
         )
         self.operators[self.shards_id[section.id]] = shards
         before = set(self.operators)
-
-        def members(shard: Any) -> None:
+        # What the decorator @task_group makes, without the import of Airflow's decorators, which takes a while.
+        expansion = DictOfListsExpandInput({"shard": shards.output})
+        names = {"group_id": self._group_id(section), "prefix_group_id": False, **group_display(section)}
+        with MappedTaskGroup(expand_input=expansion, **names):
             self._fill(section.id, outermost_scatter=section.id)
             # Airflow makes the shard list the upstream of whatever has no upstream in the group when the group ends.
             self._connect(set(self.operators) - before)
-
-        factory: Callable[..., Any] = task_group(
-            group_id=self._group_id(section), prefix_group_id=False, **group_display(section)
-        )(members)
-        factory.expand(shard=shards.output)  # type: ignore[attr-defined]
 
     def _group_id(self, section: Section) -> str:
         """A section's id as Airflow has it for a task group: without dots, which a WDL name's ``-`` cannot be."""

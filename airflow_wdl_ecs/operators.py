@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,11 @@ KILLED = "the Airflow task was killed"
 TRIGGER = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
 STARTS_FROM_TRIGGER = Version(airflow_version) >= Version("3.3.0")
 """Airflow's triggerer hands a start_from_trigger task instance, mapped or not, its run-time context from 3.3 on."""
+
+
+@cache
+def _triggerers_have_queues() -> bool:
+    return bool(conf.getboolean("triggerer", "queues_enabled", fallback=False))
 
 
 class WdlEcsTaskOperator(TemplatedInputs):
@@ -127,7 +132,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
         Only a trigger that a worker defers to is for the triggerers of the task's queue, where they have queues.
         """
         limited = (
-            conf.getboolean("triggerer", "queues_enabled", fallback=False)
+            _triggerers_have_queues()
             or self.pool != "default_pool"
             or self.max_active_tis_per_dag is not None
             or self.max_active_tis_per_dagrun is not None

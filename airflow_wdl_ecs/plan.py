@@ -25,10 +25,11 @@ import errno
 import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -218,7 +219,7 @@ class Plan:
     name: str
     documents: dict[str, Document]
     sections: tuple[Section, ...]
-    decls: tuple[Decl, ...] = ()
+    decls: tuple[Decl, ...] = field(default_factory=tuple)
     calls: tuple[Call, ...] = ()
     tasks: dict[str, Task] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
@@ -228,6 +229,21 @@ class Plan:
     position: Position | None = None
     files: dict[str, str | None] = field(default_factory=dict)
     format: int = FORMAT
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """The declarations of a plan that was read, when they are needed: they are many, and a DAG needs none.
+
+            :raises AuthorError: if they are none.
+            """
+            raw = self.__dict__.get("_undecoded")
+            if name != "decls" or raw is None:
+                raise AttributeError(f"a plan has no {name}")
+            with _plan_errors("plan"):
+                decls = msgspec.json.decode(raw, type=tuple[Decl, ...])
+            object.__setattr__(self, "decls", decls)
+            return decls
 
     @cached_property
     def digest(self) -> str:
@@ -278,6 +294,7 @@ class Plan:
 
     def to_json(self, *, indent: int | None = None) -> bytes:
         """The plan as JSON in UTF-8; the same plan always gives the same bytes."""
+        assert self.decls is not None  # now it has them
         encoded = msgspec.json.encode(self, order="deterministic")
         return msgspec.json.format(encoded, indent=indent) if indent else encoded
 
@@ -287,14 +304,49 @@ class Plan:
 
         :raises AuthorError: if it is not a plan, or one of another format; ``where`` names it.
         """
-        hint = "generate it again with: airflow-wdl-ecs generate WORKFLOW.wdl"
-        try:
-            found = msgspec.json.decode(data, type=_Format).format
+        with _plan_errors(where):
+            try:
+                stored = msgspec.json.decode(data, type=_STORED)
+                found = stored.format
+            except msgspec.ValidationError:
+                found = msgspec.json.decode(data, type=_Format).format
+                if found == FORMAT:
+                    raise
             if found != FORMAT:
-                raise AuthorError(f"{where}: plan format {found} is not {FORMAT}", hint=hint)
-            return msgspec.json.decode(data, type=Plan)
-        except msgspec.DecodeError as error:
-            raise AuthorError(f"{where}: not a compiled workflow: {error}", hint=hint) from error
+                raise AuthorError(f"{where}: plan format {found} is not {FORMAT}", hint=_AGAIN)
+        plan = Plan(**msgspec.structs.asdict(stored))
+        plan.__dict__["_undecoded"] = plan.__dict__.pop("decls")
+        return plan
+
+
+_AGAIN = "generate it again with: airflow-wdl-ecs generate WORKFLOW.wdl"
+
+
+@contextmanager
+def _plan_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except msgspec.DecodeError as error:
+        raise AuthorError(f"{where}: not a compiled workflow: {error}", hint=_AGAIN) from error
+
+
+def _stored_form() -> Any:
+    """A plan whose declarations are left as the JSON that they are, as a type for msgspec."""
+    types = get_type_hints(Plan)
+
+    def form(each: Field[Any]) -> Any:
+        if each.name == "decls":
+            return each.name, msgspec.Raw, msgspec.Raw(b"[]")
+        if each.default is not MISSING:
+            return each.name, types[each.name], each.default
+        if each.default_factory is not MISSING:
+            return each.name, types[each.name], msgspec.field(default_factory=each.default_factory)
+        return each.name, types[each.name]
+
+    return msgspec.defstruct("_Stored", [form(each) for each in fields(Plan)])
+
+
+_STORED = _stored_form()
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -307,7 +359,10 @@ def load_plan(path: str | Path) -> Plan:
         data = _read(Path(path))
     except OSError as error:
         raise AuthorError(f"{path}: {error.strerror or error}") from error
-    return Plan.from_json(data, where=str(path))
+    plan = Plan.from_json(data, where=str(path))
+    # What `to_json` gave, but for the line breaks; so it need not be made again.
+    plan.__dict__["digest"] = hashlib.sha256(msgspec.json.format(data, indent=-1)).hexdigest()
+    return plan
 
 
 def _read(path: Path) -> bytes:

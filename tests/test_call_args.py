@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
+from airflow_wdl_ecs import operators
 from airflow_wdl_ecs.dag import build_dag
 from airflow_wdl_ecs.errors import AuthorError
 from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER, WdlEcsTaskOperator
@@ -156,6 +157,9 @@ def test_what_only_a_worker_can_do_has_the_call_start_on_one(plan, arguments, in
 def test_a_call_starts_on_a_worker_where_triggerers_have_queues(plan, monkeypatch):
     """Airflow gives a trigger that no worker defers to no queue, so no triggerer of a queue would take it."""
     monkeypatch.setenv("AIRFLOW__TRIGGERER__QUEUES_ENABLED", "True")
+    monkeypatch.setattr(
+        "airflow_wdl_ecs.operators._triggerers_have_queues", operators._triggerers_have_queues.__wrapped__
+    )
     task = dag_of(plan, call_args={"sort": {"queue": "genomics"}}).get_task("sort")
     assert not task.start_from_trigger
 
