@@ -16,6 +16,7 @@ from typing import Any
 from ..task import CallIdentity, TaskRequest
 from .resources import TaskSize, fargate_pair
 from .settings import EcsSettings
+from .staging import END
 
 STAGE_IN = "stage-in"
 COMMAND = "command"
@@ -28,17 +29,25 @@ TRY_VARIABLE = "WDL_TRY"
 STREAM_PREFIX = "wdl"
 
 _VOLUME = "wdl"
-_BOOT = {
-    # The script is read whole before any of it runs: half a script must not stage half of the inputs.
-    "aws": (
-        f'began=${{EPOCHREALTIME-}}; script=$(aws s3 cp --only-show-errors "${SCRIPT_VARIABLE}" -) && eval "$script"'
-    ),
+_FETCH = {
+    "aws": f'aws s3 cp --only-show-errors "${SCRIPT_VARIABLE}" -',
     "s5cmd": (
-        "began=${EPOCHREALTIME-}; "
-        'export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"; '
-        f'script=$(s5cmd --log error cat --raw "${SCRIPT_VARIABLE}") && eval "$script"'
+        'S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}" '
+        f's5cmd --log error cat --raw "${SCRIPT_VARIABLE}"'
     ),
 }
+_BOOT = """\
+began=${{EPOCHREALTIME-}}
+for pause in {pauses} 0; do
+  # It is read whole before any of it runs: half a script must not stage half of the inputs. It ends with an exit.
+  script=$({fetch}) && [[ $script == *'{end}' ]] && eval "$script"
+  sleep "$pause"
+done
+echo "the script of this stage did not arrive" >&2
+exit 1
+"""
+_PAUSES = {STAGE_IN: "1 2 4 8", STAGE_OUT: "1 2 4 8 15 30 60"}
+"""Seconds between the tries to fetch a stage's script; that of stage-out has a command's work to lose."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,15 @@ def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0) -> TaskD
     :param settings: with the region set.
     """
     containers = [
-        _container(settings, STAGE_IN, settings.staging_image, _boot(settings), essential=False),
+        _container(settings, STAGE_IN, settings.staging_image, _boot(STAGE_IN, settings), essential=False),
         _container(settings, COMMAND, image, [], essential=False, after=(STAGE_IN, "SUCCESS"), gpu=gpu),
         _container(
-            settings, STAGE_OUT, settings.staging_image, _boot(settings), essential=True, after=(COMMAND, "COMPLETE")
+            settings,
+            STAGE_OUT,
+            settings.staging_image,
+            _boot(STAGE_OUT, settings),
+            essential=True,
+            after=(COMMAND, "COMPLETE"),
         ),
     ]
     cpu, memory = fargate_pair(1024, 2048) or (1024, 2048)
@@ -171,8 +185,9 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _boot(settings: EcsSettings) -> list[str]:
-    return ["-c", _BOOT[settings.staging_tool]]
+def _boot(stage: str, settings: EcsSettings) -> list[str]:
+    """What a staging container's bash runs: the script that is in S3."""
+    return ["-c", _BOOT.format(pauses=_PAUSES[stage], fetch=_FETCH[settings.staging_tool], end=END)]
 
 
 def _container(

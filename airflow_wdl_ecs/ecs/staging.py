@@ -75,6 +75,9 @@ stored() {
 """,
 }
 
+END = "# That is all of it."
+"""The last line of a staging script, without which it has not arrived whole."""
+
 _MANY = 16
 """Files of one folder that are fetched together: a process of the AWS CLI takes most of a second to begin, but one that
 fetches several lists the whole folder."""
@@ -86,6 +89,7 @@ stage 2>&1 | tee "$folder/{name}.log" >&2
 code=${{PIPESTATUS[0]}}
 if (( code != 0 )); then again put_file "$folder/{name}.log" "${{prefix}}{name}.log"; fi
 exit "$code"
+{end}
 """
 
 _RUN = """\
@@ -192,7 +196,7 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
     body.append("mark stage_in_ended")
     script = _head(request) + _TOOLS[tool] + _bash("together") + "stage() {\n" + "\n".join(body) + "\n}\n"
     # The log is in the attempt's folder, which must be there before the stage writes to it.
-    return script + '(umask 000; mkdir -p -- "$folder") || exit\n' + _GUARD.format(name="stage-in")
+    return script + '(umask 000; mkdir -p -- "$folder") || exit\n' + _GUARD.format(name="stage-in", end=END)
 
 
 def stage_out_script(request: TaskRequest, tool: str, policy: Policy) -> str:
@@ -208,7 +212,7 @@ def stage_out_script(request: TaskRequest, tool: str, policy: Policy) -> str:
         success = " || ".join(f"(( exit_code == {code} ))" for code in policy.success) or "false"
     wanted = "".join(f"    {line}\n" for line in _wanted(request.outputs, f"{request.folder}/work"))
     stage = _STAGE_OUT.format(success=success, wanted=wanted)
-    return _head(request) + _TOOLS[tool] + _bash("collect") + stage + _GUARD.format(name="stage-out")
+    return _head(request) + _TOOLS[tool] + _bash("collect") + stage + _GUARD.format(name="stage-out", end=END)
 
 
 def expand_braces(pattern: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
 
 import botocore.loaders
@@ -11,6 +13,7 @@ import pytest
 
 from airflow_wdl_ecs.ecs.request import attempt_prefix, client_token, log_stream, run_task, started_by, task_definition
 from airflow_wdl_ecs.ecs.resources import TaskSize
+from airflow_wdl_ecs.ecs.staging import END
 from airflow_wdl_ecs.task import CallIdentity, StageIn, TaskRequest
 
 from .test_settings import COMPLETE
@@ -149,3 +152,28 @@ def test_tags_take_only_what_aws_takes():
     run = next(tag["value"] for tag in tags if tag["key"] == "wdl:run")
     assert run.startswith("a_bé")
     assert len(run) == 256
+
+
+@pytest.mark.parametrize("stage", ["stage-in", "stage-out"])
+@pytest.mark.parametrize("tool", ["aws", "s5cmd"])
+@pytest.mark.parametrize(
+    ("answers", "code", "said"),
+    [
+        ("whole", 3, "ran"),
+        ("half none whole", 3, "ran"),
+        ("none half " * 9, 1, "the script of this stage did not arrive"),
+    ],
+)
+def test_a_stage_runs_its_script_whole_or_not_at_all(tmp_path, tool, stage, answers, code, said):
+    script = f"echo ran >&2\nexit 3\n{END}\n"
+    (tmp_path / "whole").write_text(script)
+    (tmp_path / "half").write_text(script[:-6])
+    (tmp_path / "answers").write_text("\n".join(answers.split()) + "\n")
+    stub = '#!/bin/bash\ncd "$STUBS"; { read -r answer; rest=$(cat); } <answers; echo "$rest" >answers; cat "$answer"\n'
+    for name, text in ((tool, stub), ("sleep", "#!/bin/bash\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    boot = containers(task_definition("i", replace(SETTINGS, staging_tool=tool)))[stage]["command"]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STUBS": str(tmp_path), "WDL_STAGE_SCRIPT": "s3://b/x"}
+    done = subprocess.run(["bash", *boot], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, said)

@@ -261,9 +261,15 @@ AWS_FAULTS: Sequence[AwsFault] = (
         short=True,
     ),
     AwsFault(
-        "the download of what a task begins with is cut short",
-        _requests({"operation": "s3:GET", "kind": "truncate", "key": "stage-in.sh"}),
-        tasks=2,
+        "the downloads of what a task's stages begin with are cut short, and then refused (HTTP 500)",
+        _requests(
+            *(
+                {"operation": "s3:GET", "kind": kind, "key": key}
+                for key in ("stage-in.sh", "stage-out.sh")
+                for kind in ("truncate", "error")
+            )
+        ),
+        short=True,
     ),
     AwsFault(
         "uploads break off",
