@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from ..aws import THROTTLED, TRANSIENT, error_code, in_ecs_thread, mapped
-from ..errors import AwsError
+from ..errors import AwsError, WdlEcsError
 from ..task import TaskHandle
 from .governor import Clock, Sleep, Slots, TokenBucket
 from .request import TaskDefinition
@@ -50,6 +50,15 @@ _CAPACITY = re.compile(
     r"RESOURCE|\bAGENT\b|capacity|limit on the number of (tasks|vcpus)|You've reached the limit|no container instances",
     re.IGNORECASE,
 )
+_ANSWERS = {
+    "run_task": ("tasks", "failures"),
+    "describe_tasks": ("tasks", "failures"),
+    "list_tasks": ("taskArns",),
+    "describe_task_definition": ("taskDefinition",),
+    "register_task_definition": ("taskDefinition",),
+}
+"""What an answer has some of. botocore takes one that was cut short, which is no JSON, for one that has nothing."""
+
 _OPERATIONS = {name: "".join(word.capitalize() for word in name.split("_")) for name in RATES}
 
 
@@ -217,6 +226,7 @@ class EcsClient:
         while True:
             taken = await bucket.take()
             self.counts[name] += 1
+            broken: WdlEcsError | None = None
             try:
                 response: dict[str, Any] = await in_ecs_thread(getattr(self._client, name), **arguments)
             except (ClientError, BotoCoreError) as error:
@@ -224,15 +234,21 @@ class EcsClient:
                 if code in THROTTLED or (code == "ClientException" and _TOO_MANY.search(str(error))):
                     bucket.throttled(taken)
                 elif code in TRANSIENT or isinstance(error, HTTPClientError | ConnectionError):
-                    broken_since = broken_since or self._clock()
-                    if self._clock() - broken_since > PATIENCE:
-                        raise mapped(error, _OPERATIONS[name]) from error
+                    broken = mapped(error, _OPERATIONS[name])
+                    broken.__cause__ = error
                 else:
                     raise mapped(error, _OPERATIONS[name]) from error
             else:
                 bucket.succeeded()
-                self._share_buckets(response)
-                return response
+                if name not in _ANSWERS or any(part in response for part in _ANSWERS[name]):
+                    self._share_buckets(response)
+                    return response
+                what = _OPERATIONS[name]
+                broken = AwsError(f"the answer to {what} was cut short", code="IncompleteReadError", operation=what)
+            if broken is not None:
+                broken_since = broken_since or self._clock()
+                if self._clock() - broken_since > PATIENCE:
+                    raise broken
             # Half of the pause is random, so that those who were refused together do not come back together.
             await self._sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)

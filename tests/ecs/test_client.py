@@ -86,6 +86,26 @@ def test_a_broken_connection_is_tried_again_but_not_for_ever():
     assert caught.value.operation == "RunTask"
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments", "whole"),
+    [
+        ("run_task", ARGUMENTS, STARTED),
+        ("describe_tasks", ("c", ["arn:1"]), {"tasks": [{"taskArn": "arn:1"}]}),
+        ("list_tasks", ("c", "somebody"), {"taskArns": ["arn:1"]}),
+        ("describe_task_definition", TaskDefinition("f", {}), {"taskDefinition": {"taskDefinitionArn": "arn:1"}}),
+    ],
+)
+def test_an_answer_that_was_cut_short_is_asked_for_again(method, arguments, whole):
+    """botocore takes JSON that does not end for an answer with nothing in it."""
+    fake = FakeEcs(**{method: [{}, whole]})
+    more = {"capacity_timeout": 0} if method == "run_task" else {}
+    method = {"describe_task_definition": "register_task_definition"}.get(method, method)
+    found = ask(fake, method, *(arguments if isinstance(arguments, tuple) else (arguments,)), **more)
+    assert "arn:1" in str(found)
+    with pytest.raises(AwsError, match="was cut short"):
+        ask(FakeEcs(run_task=[{}]), "run_task", ARGUMENTS, capacity_timeout=0)
+
+
 def test_without_capacity_it_asks_again_with_the_same_token_and_says_so_once():
     exhausted = refusal("ClientException", "You've reached the limit on the number of vCPUs you can run concurrently")
     fake = FakeEcs(run_task=[no_capacity(), exhausted, no_capacity("Capacity is unavailable at this time"), STARTED])
