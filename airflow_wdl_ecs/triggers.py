@@ -22,6 +22,7 @@ from .errors import FINAL, WdlEcsError
 from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
 from .lifecycle import CallOutcome
 from .lineage import known_by, tell_of_call
+from .log_writer import WrittenLog
 from .sensitive import redact
 from .shown import ShownCall
 
@@ -100,24 +101,32 @@ class WdlEcsTaskTrigger(BaseTrigger):
             raise
 
     async def _end(self) -> TriggerEvent:
+        log = WrittenLog(self.log)
+        event = await self._event(log)
+        # What comes after the event is in no log.
+        await log.written()
+        return event
+
+    async def _event(self, log: WrittenLog) -> TriggerEvent:
+        """Run the call to its end."""
         shown = ShownCall()
         known = self.lineage
         if self.instance is None:
             # Where a worker has deferred, Airflow has told OpenLineage that the task instance has begun.
             known = await asyncio.to_thread(known_by, self.task_instance)
             await tell_of_call(known, None)
-        outcome, failure = await self._outcome(shown)
+        outcome, failure = await self._outcome(shown, log)
         reason = "" if failure is None else _reason(failure)
         await tell_of_call(known, outcome, reason)
         if failure is not None:
-            self.log.error("%s", reason)
+            log.error("%s", reason)
             end = "final" if isinstance(failure, FINAL) else "failed"
             # What a worker is told of stays in Airflow's database.
             return self._failed(end, redact(reason, outcome.secrets))
         if was_skipped(outcome):
             return TriggerEvent("skipped") if "skipped" in self.told_by_worker else TaskSkippedEvent()
         outputs = xcom_of(outcome, self.scope)
-        pushed = await self._hosted().push_outputs(outputs, self.log)
+        pushed = await self._hosted().push_outputs(outputs, log)
         return TaskSuccessEvent(xcoms={**({} if pushed else {"return_value": outputs}), **shown.xcoms})
 
     def _failed(self, end: str, reason: str) -> TriggerEvent:
@@ -125,10 +134,10 @@ class WdlEcsTaskTrigger(BaseTrigger):
             return TaskFailedEvent()
         return TriggerEvent(f"{end}: {reason}")
 
-    async def _outcome(self, shown: ShownCall) -> tuple[CallOutcome, Exception | None]:
+    async def _outcome(self, shown: ShownCall, log: WrittenLog) -> tuple[CallOutcome, Exception | None]:
         """How the call ended, and why it failed if it did."""
         try:
-            outcome = await self._hosted().run(self.log, shown)
+            outcome = await self._hosted().run(log, shown)
         except WdlEcsError as error:
             return CallOutcome(), error
         except Exception as error:
