@@ -13,7 +13,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -68,6 +69,9 @@ _BROKEN = frozenset(
 PATIENCE = 120.0
 """Seconds for which what blocks on S3 and fails is tried again: a call may have run for hours."""
 
+BRIEFLY = 15.0
+"""Seconds that are waited for what does not matter much."""
+
 _LONGEST_PAUSE = 10.0
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation", "NotAuthorized"})
@@ -103,6 +107,12 @@ _pools = _Pools()
 async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call something that blocks on AWS, in the pool of AWS calls."""
     return await asyncio.get_running_loop().run_in_executor(_pools.io, partial(function, *args, **kwargs))
+
+
+async def briefly(function: Callable[..., object], *args: Any) -> None:
+    """As `in_thread`, for what nobody waits for longer than `BRIEFLY`: after that its thread goes on without us."""
+    with suppress(TimeoutError, asyncio.TimeoutError):
+        await asyncio.wait_for(in_thread(function, *args), BRIEFLY)
 
 
 async def in_ecs_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -162,12 +172,25 @@ def patient(function: Callable[P, T]) -> Callable[P, T]:
                 return function(*args, **kwargs)
             except AwsError as error:
                 lasting = error.code not in TRANSIENT | _BROKEN or time.monotonic() > deadline
-                if lasting and error.code not in THROTTLED:
+                if _impatient.get() or (lasting and error.code not in THROTTLED):
                     raise
             time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     return again
+
+
+_impatient: ContextVar[bool] = ContextVar("impatient", default=False)
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Within it, in this thread, nothing that is `patient` is tried again: for what nobody is to wait for."""
+    before = _impatient.set(True)
+    try:
+        yield
+    finally:
+        _impatient.reset(before)
 
 
 def on_bad_credentials(client: Any, do: Callable[[], None]) -> None:

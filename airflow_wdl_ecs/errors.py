@@ -84,10 +84,16 @@ class WdlEcsError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        where = str(self.position) if self.position else ""
-        if self.call:
-            who = f"call {self.call}" + (f" shard {list(self.shard)}" if self.shard else "")
-            where = f"{where}: {who}" if where else who
+        who = f"call {self.call}" + (f" shard {list(self.shard)}" if self.shard else "") if self.call else ""
+        return self._told(who)
+
+    @property
+    def reason(self) -> str:
+        """The error as text, for where it stands beside the name of its call and shard."""
+        return self._told("")
+
+    def _told(self, who: str) -> str:
+        where = ": ".join(part for part in (str(self.position or ""), who) if part)
         text = f"{where}: {self.message}" if where else self.message
         return printable_lines(f"{text}\n{self.hint}" if self.hint else text)
 
@@ -137,15 +143,24 @@ class CallError(WdlEcsError):
     :param kind: the classifier's word for it (see ``ecs.status``), such as ``command_failed``.
     :param exit_code: the command's exit code, if it has one.
     :param stderr: the last lines of the command's stderr.
+    :param attempt: the number of the attempt that ended so; None if it is about none, or about several.
     """
 
     def __init__(
-        self, message: str, *, kind: str = "", exit_code: int | None = None, stderr: str = "", **where: Any
+        self,
+        message: str,
+        *,
+        kind: str = "",
+        exit_code: int | None = None,
+        stderr: str = "",
+        attempt: int | None = None,
+        **where: Any,
     ) -> None:
         super().__init__(message, **where)
         self.kind = kind
         self.exit_code = exit_code
         self.stderr = stderr
+        self.attempt = attempt
 
 
 class AwsError(WdlEcsError):

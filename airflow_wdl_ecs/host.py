@@ -17,11 +17,12 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from .aws import Clients, in_evaluation_thread, on_bad_credentials
+from .aws import Clients, briefly, in_evaluation_thread, on_bad_credentials
 from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
 from .lifecycle import CallOutcome, run_call, stop_call, went_on
 from .plan import Shard
+from .reasons import keep_of_task, reason_of
 from .run import Run, open_run
 from .scatter import label_of, map_index_prefixes
 from .sensitive import redact
@@ -157,11 +158,19 @@ class HostedCall:
         :raises WdlEcsError: if the run's folder cannot be read or the settings are wrong; failures of shards are in
             the outcome.
         """
-        run, prefixes = await asyncio.to_thread(self._open)
+        run = await asyncio.to_thread(self._open_run)
+        try:
+            return await self._run(run, log, shown or ShownCall())
+        except Exception as error:
+            reason = reason_of(error, self.try_number, run.secrets, task=self.call, map_index=self.map_index)
+            await briefly(keep_of_task, run.store, reason)
+            raise
+
+    async def _run(self, run: Run, log: Any, shown: ShownCall) -> CallOutcome:
+        prefixes = await asyncio.to_thread(self._prefixes, run)
         label = "" if self.scatter is None else await in_evaluation_thread(label_of, run, self.scatter, prefixes)
         if label:
             log.info("shard %s", label)
-        shown = shown or ShownCall()
         put = None if self.task_id is None else self._put_xcom
         shown.begin(run, self.call, prefixes, put=put, log=log, longest=_longest_rendered(), label=label)
         try:
@@ -229,12 +238,17 @@ class HostedCall:
         return False
 
     def _open(self) -> tuple[Run, Sequence[Shard]]:
+        run = self._open_run()
+        return run, self._prefixes(run)
+
+    def _open_run(self) -> Run:
         settings = resolve_settings(self.settings)
         run = open_run(settings, airflow_clients(settings), self.dag_id, self.run_id, scope=self.scope)
         mask_secrets(run)
-        if self.scatter is None:
-            return run, [()]
-        return run, map_index_prefixes(run, self.scatter, self.map_index)
+        return run
+
+    def _prefixes(self, run: Run) -> Sequence[Shard]:
+        return [()] if self.scatter is None else map_index_prefixes(run, self.scatter, self.map_index)
 
 
 def _longest_rendered() -> int:

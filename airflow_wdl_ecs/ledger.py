@@ -22,6 +22,7 @@ from .ecs.resources import Policy, more_memory
 from .ecs.settings import EcsSettings
 from .ecs.status import Budget, Kind, TaskStatus, ecs_times, launch_type
 from .plan import Shard
+from .reasons import forget_all, is_of_shard
 from .storage import RunStore
 from .task import Outputs, TaskHandle, TaskResult
 
@@ -241,12 +242,15 @@ def supersede_run(store: RunStore) -> int:
     Its files stay, and its attempts keep their numbers: also one that was never recorded, because its host died just
     after RunTask. It blocks; gives how many shards had a ledger or an attempt.
     """
+    forget_all(store)
     calls = store.layout.named("calls/")
     begun: dict[tuple[str, str], int] = {}
     for uri, _ in store.list(calls):
         call, *path = uri.removeprefix(calls).split("/")
         if len(path) <= 1:
             continue
+        if len(path) == _LEDGER_PATH and is_of_shard(uri):
+            store.delete(uri)
         shard = call, f"{calls}{call}/{path[0]}/"
         attempts = int(path[1]) + 1 if len(path) > _LEDGER_PATH and path[1].isdecimal() else 0
         begun[shard] = max(begun.get(shard, 0), attempts)

@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .aws import in_evaluation_thread, in_thread
+from .aws import briefly, in_evaluation_thread, in_thread
 from .ecs.client import DESCRIBE_AT_ONCE, ecs_client
 from .ecs.request import attempt_prefix, attempt_try, started_by
 from .errors import EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, is_deliberate_rerun
 from .plan import Shard
+from .reasons import keep_of_shard, reason_of, told_by_attempt
 from .run import Run
 from .sensitive import DiscreetLog, hide
 from .shard import Audience, HostedCall, ShardRun
@@ -103,6 +104,7 @@ async def run_call(
     outcome.outputs.update(ended)
     for failure in outcome.failures.values():
         hide(failure, run.secrets)
+    await asyncio.gather(*(_keep_reason(hosted, *failed) for failed in outcome.failures.items()))
     return outcome
 
 
@@ -216,6 +218,13 @@ async def _one(
         log.info("succeeded in try %d, attempt %d: its outputs are kept", success.try_number, success.attempt)
         return success.outputs
     return await ShardRun(hosted, shard, inputs, log).to_the_end()
+
+
+async def _keep_reason(hosted: HostedCall, shard: Shard, failure: WdlEcsError) -> None:
+    """Leave for reports why a shard has failed, unless its ledger says so."""
+    if not told_by_attempt(failure):
+        reason = reason_of(failure, hosted.try_number, hosted.run.secrets)
+        await briefly(keep_of_shard, hosted.run.store, hosted.call, shard, reason)
 
 
 async def _settle(

@@ -24,7 +24,7 @@ from .errors import AuthorError
 from .lineage import known_by, operator_lineage
 from .links import CALL_LINKS, EcsTaskLink, run_page
 from .plan import Plan
-from .task_context import airflow_errors, begin_run_of, settings_overrides
+from .task_context import airflow_errors, begin_run_of, keeping_reason, secrets_given, settings_overrides
 from .templates import TemplatedInputs, as_given, read_texts
 
 if TYPE_CHECKING:
@@ -161,7 +161,9 @@ class WdlEcsTaskOperator(TemplatedInputs):
         with airflow_errors():
             call, scope = self._which(context)
             if self.wdl is not None:
-                begin_run_of(self._plan, read_texts(self._plan, self.inputs), context, self.settings, scope)
+                secrets = secrets_given(self._plan, self.inputs)
+                with keeping_reason(context, self.settings, scope, secrets):
+                    begin_run_of(self._plan, read_texts(self._plan, self.inputs), context, self.settings, scope)
         instance = context["ti"]
         self.shown_links = {EcsTaskLink.key: run_page(instance.dag_id, instance.run_id, call=call, scope=scope)}
         if self.deferrable:

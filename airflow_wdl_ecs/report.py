@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from .ledger import Attempt
 from .plan import Shard
 
 FORMAT = 1
@@ -36,11 +35,8 @@ PHASES: tuple[PhaseName, ...] = ("queue", "wait", "pull", "stage_in", "command",
 FAILURES_SHOWN = 50
 """Failed shards that `RunReport.failures` lists."""
 
-_ACTIVE: Mapping[str, State] = {
-    **dict.fromkeys(("running", "deferred", "restarting"), "running"),
-    **dict.fromkeys(("scheduled", "queued", "up_for_retry", "up_for_reschedule"), "waiting"),
-}
-_ENDED: Mapping[str, State] = {"success": "succeeded", "failed": "failed", "skipped": "skipped"}
+ENDED: Mapping[str, State] = {"success": "succeeded", "failed": "failed", "skipped": "skipped"}
+"""Airflow's words for states in which nothing more happens, and ours."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +151,21 @@ class CallReport:
 
 
 @dataclass(frozen=True)
+class TaskReport:
+    """A task instance that has failed as a whole, and left why: the inputs' check, say, or the outputs' evaluation.
+
+    :param task: its id within the workflow. :param reason: without secrets.
+    :param instance: as Airflow has it, if Airflow was asked.
+    """
+
+    task: str
+    map_index: int
+    try_number: int
+    reason: str
+    instance: Instance | None = None
+
+
+@dataclass(frozen=True)
 class RunReport:
     """A run.
 
@@ -163,6 +174,7 @@ class RunReport:
     :param inputs: those that it was given. :param defaults: for the others, their defaults as WDL text.
     :param outputs: None until it has ended well.
     :param failures: the first failed shards of all calls.
+    :param tasks: what has failed beside them.
     :param error: what Airflow said went wrong outside of calls, or in a call before its task was started.
     """
 
@@ -181,148 +193,13 @@ class RunReport:
     calls: tuple[CallReport, ...]
     failures: tuple[ShardReport, ...]
     error: str = ""
+    tasks: tuple[TaskReport, ...] = ()
     format: int = field(default=FORMAT)
 
 
 def to_json(report: RunReport | CallReport | ShardReport) -> Any:
     """A report as plain JSON values."""
     return msgspec.to_builtins(report)
-
-
-def attempt_report(
-    attempt: Attempt, *, folder: str = "", scheduled: float | None = None, ended_by: float | None = None
-) -> AttemptReport:
-    """What is told of an attempt.
-
-    :param folder: where it keeps everything, if its ledger does not say.
-    :param scheduled: when Airflow's scheduler took up its task instance, if it is the first of its try.
-    :param ended_by: when its task instance had ended, if it is the last: a bound, should the ledger not know the end.
-    """
-    state: State = "running" if attempt.kind is None else "succeeded" if attempt.kind == "succeeded" else "failed"
-    return AttemptReport(
-        number=attempt.number,
-        try_number=attempt.try_number,
-        state=state,
-        kind=attempt.kind,
-        reason="" if state == "succeeded" else attempt.reason,
-        exit_code=attempt.exit_code,
-        arn=attempt.arn,
-        cluster=attempt.cluster,
-        image=attempt.image,
-        asked=attempt.asked,
-        given=_given(attempt),
-        launch_type=attempt.launch_type,
-        spot=attempt.spot,
-        started=attempt.started,
-        ended=_end(attempt, ended_by),
-        phases=phases(attempt, scheduled=scheduled, ended_by=ended_by),
-        folder=attempt.prefix or folder,
-        log_group=attempt.log_group,
-        log_streams=attempt.log_streams,
-    )
-
-
-def phases(attempt: Attempt, *, scheduled: float | None = None, ended_by: float | None = None) -> tuple[Phase, ...]:
-    """Where an attempt's time went, in order. What is not known is left out, and gaps stay gaps.
-
-    For the parameters see `attempt_report`; Airflow's scheduling counts as queueing.
-    """
-    t, ended = attempt.times, _end(attempt, ended_by)
-    queued = min((at for at in (t.taken_up, t.queued, scheduled) if at is not None), default=None)
-    inside = _first(t.pull_started, t.stage_in_started, t.command_started)
-    stretches: list[tuple[PhaseName, float | None, float | None]] = [
-        ("queue", queued, _first(t.submitted, attempt.started))
-    ]
-    if inside is None:
-        stretches += [("wait", t.submitted, attempt.started), ("running", attempt.started, ended)]
-    else:
-        stretches += [
-            ("wait", t.submitted, inside),
-            ("pull", t.pull_started, _first(t.pull_stopped, t.stage_in_started)),
-            ("stage_in", t.stage_in_started, _first(t.stage_in_ended, t.command_started, ended)),
-            ("command", t.command_started, _first(t.command_ended, ended)),
-            ("stage_out", t.stage_out_started, _first(t.stage_out_ended, ended)),
-        ]
-    running = attempt.kind is None
-    return tuple(
-        Phase(name, at, None if end is None else max(at, end))
-        for name, at, end in stretches
-        if at is not None and (end is not None or (running and name == "running"))
-    )
-
-
-def shard_state(attempts: Sequence[Attempt], instance: Instance | None, *, run_has_outputs: bool) -> State:
-    """The state of a shard.
-
-    The ledger says what ECS tasks have done, Airflow says what is meant to happen next: a failed attempt that will be
-    tried again is no failure yet, and what a person marks in Airflow counts.
-
-    :param run_has_outputs: the workflow has ended well, so what has not run never will.
-    """
-    airflow = instance.state if instance else ""
-    last = attempts[-1] if attempts else None
-    if last is not None and last.kind == "succeeded" and not last.superseded:
-        return "succeeded"
-    if airflow in _ACTIVE:
-        # An instance of many shards runs on while some of them have failed for good; how it ends will tell.
-        return _ACTIVE[airflow]
-    if last is not None and last.kind is None:
-        return _ENDED.get(airflow, "running")
-    if last is not None and not last.superseded:
-        return "succeeded" if airflow == "success" else "failed"
-    if airflow == "success":
-        # It succeeded without an ECS task: a shard whose condition is false, beside others that ran.
-        return "skipped"
-    return _ENDED.get(airflow, "skipped" if run_has_outputs else "not_started")
-
-
-def shard_report(
-    call: str,
-    key: str,
-    attempts: Sequence[Attempt],
-    instance: Instance | None,
-    *,
-    run_has_outputs: bool,
-    folder: str = "",
-    label: str = "",
-) -> ShardReport:
-    """What is told of a shard.
-
-    :param folder: where it keeps everything, ``s3://.../``. :param label: see `ShardReport`.
-    """
-    state = shard_state(attempts, instance, run_has_outputs=run_has_outputs)
-    last = attempts[-1] if attempts else None
-    reason = ""
-    if state == "failed":
-        failed = last is not None and last.kind not in (None, "succeeded")
-        reason = last.reason if last and failed else _without_attempt(last)
-    told: list[AttemptReport] = []
-    tries: set[int] = set()
-    for attempt in attempts:
-        of_try = instance if instance and instance.try_number == attempt.try_number else None
-        # Only the first attempt of a try has waited for Airflow.
-        first = attempt.try_number not in tries
-        tries.add(attempt.try_number)
-        scheduled = of_try.scheduled if of_try and first else None
-        ended_by = of_try.ended if of_try and attempt is last else None
-        where = f"{folder}{attempt.number}/" if folder else ""
-        told.append(attempt_report(attempt, folder=where, scheduled=scheduled, ended_by=ended_by))
-    return ShardReport(
-        call=call,
-        key=key,
-        state=state,
-        reason=reason,
-        exit_code=last.exit_code if last else None,
-        attempts=tuple(told),
-        instance=instance,
-        label=label,
-    )
-
-
-def _without_attempt(last: Attempt | None) -> str:
-    if last is None:
-        return "it failed before an ECS task was started; its log in Airflow says why"
-    return "Airflow has it as failed; its log there says why"
 
 
 def call_report(
@@ -369,19 +246,45 @@ def overall(counts: Mapping[State, int]) -> State:
     return next(state for state in ORDER if counts.get(state)) if any(counts.values()) else "not_started"
 
 
-def run_state(calls: Sequence[CallReport], has_outputs: bool, airflow: str | None) -> State:
+def run_state(
+    calls: Sequence[CallReport], has_outputs: bool, airflow: str | None, *, task_failed: bool = False
+) -> State:
     """The state of a run.
 
     :param airflow: the DAG run's state, if Airflow was asked.
+    :param task_failed: something beside the calls has failed.
     """
     if airflow in ("success", "failed"):
-        return _ENDED[airflow]
+        return ENDED[airflow]
     if airflow in ("running", "queued"):
         return "running" if airflow == "running" else "waiting"
     if has_outputs:
         return "succeeded"
+    if task_failed:
+        return "failed"
     counts = Counter(call.state for call in calls)
     return "running" if set(counts) <= {"succeeded", "skipped"} else overall(counts)
+
+
+def not_begun(dag_id: str, run_id: str, scope: str | None, folder: str, tasks: Sequence[TaskReport]) -> RunReport:
+    """The report of a run that could not begin: of its workflow nothing is known but why."""
+    return RunReport(
+        workflow=dag_id,
+        dag_id=dag_id,
+        run_id=run_id,
+        scope=scope,
+        digest="",
+        folder=folder,
+        state="failed",
+        inputs={},
+        defaults={},
+        outputs=None,
+        started=None,
+        ended=None,
+        calls=(),
+        failures=(),
+        tasks=tuple(tasks),
+    )
 
 
 def shortened(report: RunReport, most: int) -> RunReport:
@@ -416,22 +319,3 @@ def may_download(uri: str, folder: str, readable: Iterable[str]) -> bool:
     own = (f"{folder}{name}/" for name in ("calls", "files", "source"))
     folders = (*own, *(some for some in readable if some.endswith("/")))
     return uri in set(readable) or uri.startswith(folders)
-
-
-def _given(attempt: Attempt) -> str:
-    parts = (
-        f"{attempt.cpu:g} vCPU" if attempt.cpu else "",
-        f"{attempt.memory_given} MiB" if attempt.memory_given else "",
-        f"{attempt.disk} GiB disk" if attempt.disk else "",
-        f"{attempt.gpu} GPU" if attempt.gpu else "",
-    )
-    return ", ".join(part for part in parts if part)
-
-
-def _end(attempt: Attempt, ended_by: float | None) -> float | None:
-    t = attempt.times
-    return None if attempt.kind is None else _first(t.stopped, t.stage_out_ended, t.command_ended, ended_by)
-
-
-def _first(*moments: float | None) -> float | None:
-    return next((moment for moment in moments if moment is not None), None)

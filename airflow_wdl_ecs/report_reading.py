@@ -17,24 +17,30 @@ from .aws import side_by_side
 from .errors import WdlEcsError
 from .ledger import Attempt, Ledger
 from .plan import Call, Plan, Shard
+from .reasons import Reason, read_of_shard, read_of_tasks, redacted
+from .recent import Recent
 from .report import (
     CallReport,
     Instance,
     RunReport,
     ShardReport,
+    TaskReport,
     call_report,
     failures_of,
     indices,
+    not_begun,
     run_state,
-    shard_report,
 )
+from .report_shards import counts, shard_report, shard_state
 from .sensitive import redact, secret_texts, without_secrets
-from .storage import Layout, Recent, RunStore, key_safe, name_of, shard_key
+from .storage import Layout, RunStore, key_safe, name_of, shard_key
 
 MOST_SCOPES = 1000
 """Runs of operators on their own that are told of within one Airflow run."""
 _BATCH = 256
 _succeeded = Recent(20_000)
+_DOUBTFUL = frozenset({"failed", "running", "not_started"})
+"""States of a shard, as its ledger and Airflow have it, in which it may have left a reason why its try failed."""
 
 Instances = Mapping[tuple[str, int], Instance]
 """What Airflow says of a run's task instances, by task id and map index."""
@@ -148,7 +154,8 @@ def read_report(
     secrets = secret_texts(inputs, about.get("sensitive", ()))
     reader = _Reader(store, plan, told, run_has_outputs=outputs is not None, secrets=secrets)
     calls = reader.calls([call for call in plan.calls if only in (None, call.id)], lambda: until and clock() > until)
-    state = run_state(calls, outputs is not None, told.state if told else None)
+    tasks = reader.tasks(calls) if only is None else ()
+    state = run_state(calls, outputs is not None, told.state if told else None, task_failed=bool(tasks))
     starts = [call.started for call in calls if call.started is not None]
     ends = [call.ended for call in calls if call.ended is not None]
     return RunReport(
@@ -171,17 +178,52 @@ def read_report(
         calls=calls,
         failures=failures_of(calls),
         error=redact(told.error, secrets) if told else "",
+        tasks=tasks,
     )
+
+
+def read_not_begun(store: RunStore, told: Told | None = None) -> RunReport | None:
+    """The report of a run whose inputs were refused, so that it has not begun; None if that is not what has happened.
+
+    Only that task can have left a reason where there is no ``run.json``.
+    """
+    layout = store.layout
+    found = [
+        TaskReport(reason.task, reason.map_index, reason.try_number, reason.text, instance)
+        for reason in read_of_tasks(store).values()
+        if _still_failed(reason, instance := instance_of(layout.scope, told, reason.task, reason.map_index), told)
+    ]
+    return not_begun(layout.dag_id, layout.run_id, layout.scope, layout.folder, found) if found else None
+
+
+def _still_failed(reason: Reason, instance: Instance | None, told: Told | None) -> bool:
+    """Whether a task instance is failed in the try that has left a reason, as far as Airflow was asked."""
+    return told is None or (instance is not None and instance.state == "failed" and counts(reason, (), instance))
+
+
+def instance_of(scope: str | None, told: Told | None, task: str, index: int) -> Instance | None:
+    """The task instance of a workflow's task, or that of the operator on its own whose run it is."""
+    if told is None:
+        return None
+    own = task_of(scope, task)
+    # An instance that is not mapped yet stands for all that will be.
+    found = told.instances.get((own, index)) or told.instances.get((own, -1))
+    if found is not None or scope is None:
+        return found
+    # An operator on its own: its scope is its task id, with the map index if it is mapped.
+    alone, bracket, mapped = scope.removesuffix("]").rpartition("[")
+    return told.instances.get((alone, int(mapped)) if bracket and mapped.isdecimal() else (scope, -1))
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A shard to be read, the call's epoch, and the task instance that runs it."""
+    """A shard to be read, the call's epoch, the task instance that runs it, and the reason that this one has left."""
 
     call: str
     shard: Shard
     epoch: str
     instance: Instance | None
+    of_task: Reason | None
     begun: bool
     label: str
 
@@ -197,6 +239,25 @@ class _Reader:
         self.plan = plan
         self.told = told
         self.run_has_outputs = run_has_outputs
+        self.reasons = read_of_tasks(store)
+
+    def tasks(self, calls: Sequence[CallReport]) -> tuple[TaskReport, ...]:
+        """What has failed beside the shards of calls, which have their reasons themselves."""
+        if self.told is None and self.run_has_outputs:
+            return ()
+        told_already = {call.id for call in calls if call.counts.get("failed")}
+        tries = {
+            call.id: max((made.try_number for shard in call.shards for made in shard.attempts), default=0)
+            for call in calls
+        }
+        return tuple(
+            TaskReport(task, index, reason.try_number, redact(reason.text, self.secrets), instance)
+            for (task, index), reason in sorted(self.reasons.items())
+            if task not in told_already and reason.try_number >= tries.get(task, 0)
+            if _still_failed(
+                reason, instance := instance_of(self.store.layout.scope, self.told, task, index), self.told
+            )
+        )
 
     def calls(self, calls: Sequence[Call], impatient: Callable[[], Any]) -> tuple[CallReport, ...]:
         """The reports of calls, in their order."""
@@ -258,6 +319,7 @@ class _Reader:
                 shard,
                 epoch,
                 self._instance(call.id, shard, chunk),
+                self.reasons.get((call.id, shard[0] // chunk if shard else -1)),
                 shard in listed,
                 labels.get(shard[0], "") if shard else "",
             )
@@ -265,18 +327,7 @@ class _Reader:
         ]
 
     def _instance(self, call: str, shard: Shard, chunk: int) -> Instance | None:
-        if self.told is None:
-            return None
-        task = task_of(self.store.layout.scope, call)
-        found = self.told.instances.get((task, shard[0] // chunk if shard else -1))
-        # An instance that is not mapped yet stands for all that will be.
-        found = found or self.told.instances.get((task, -1))
-        scope = self.store.layout.scope
-        if found is not None or scope is None:
-            return found
-        # An operator on its own: its scope is its task id, with the map index if it is mapped.
-        alone, bracket, index = scope.removesuffix("]").rpartition("[")
-        return self.told.instances.get((alone, int(index)) if bracket else (scope, -1))
+        return instance_of(self.store.layout.scope, self.told, call, shard[0] // chunk if shard else -1)
 
     def _read(self, wanted: _Wanted) -> ShardReport:
         layout = self.store.layout
@@ -286,6 +337,8 @@ class _Reader:
         )
         if attempts and attempts[-1].kind == "succeeded" and not attempts[-1].superseded:
             _succeeded.put(key, attempts)
+        may_have_failed = wanted.begun and shard_state(attempts, wanted.instance, run_has_outputs=False) in _DOUBTFUL
+        own = read_of_shard(self.store, wanted.call, wanted.shard) if may_have_failed else None
         return shard_report(
             wanted.call,
             shard_key(wanted.shard),
@@ -294,6 +347,8 @@ class _Reader:
             run_has_outputs=self.run_has_outputs,
             folder=layout.shard(wanted.call, wanted.shard),
             label=wanted.label,
+            own=own and redacted(own, self.secrets),
+            of_task=wanted.of_task and redacted(wanted.of_task, self.secrets),
         )
 
 

@@ -373,6 +373,7 @@ class ShardRun:
             kind=status.kind,
             exit_code=status.exit_code,
             stderr="\n".join(stderr),
+            attempt=self.attempts[-1].number,
             position=self.run.plan.call_by_id[self.hosted.call].position,
             hint=f"{status.hint}\n{kept}" if status.hint else kept,
         )

@@ -12,9 +12,11 @@ module knows neither WDL nor ECS.
                                  files/<sha256>/<name>                what write_lines() and the like made
                                  source/...                           the files beside the source that it names
                                  scatters/<section>.json              how its shards are divided
+                                 failures/<task>/...                  why task instances failed (see ``reasons``)
                                  calls/<call>/epoch.json              changes when a success is cleared
                                  calls/<call>/<shard>/outputs.json    the shard has succeeded
                                                       attempts.json   its ECS tasks, and what became of each
+                                                      failure.json    why its last try failed without one
                                                       <attempt>/      scripts, stdout, stderr, result.json, work/
 """
 
@@ -23,9 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +35,7 @@ from botocore.exceptions import ClientError
 from .aws import aws_errors, error_code, patient
 from .errors import AwsError, EvaluationError
 from .plan import Plan, Shard
+from .recent import Recent
 from .task import MAX_READ
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
@@ -135,31 +136,6 @@ class Layout:
     def attempt(self, call: str, shard: Shard, attempt: int) -> str:
         """The folder of one attempt."""
         return f"{self.shard(call, shard)}{attempt}/"
-
-
-class Recent:
-    """The most recently used values, at most so many; any thread may use it."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> Any:
-        """The value, or None."""
-        with self._lock:
-            if key not in self._values:
-                return None
-            self._values.move_to_end(key)
-            return self._values[key]
-
-    def put(self, key: Hashable, value: Any) -> None:
-        """Keep a value, and forget the one that was used longest ago."""
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
 
 
 _plans = Recent(16)

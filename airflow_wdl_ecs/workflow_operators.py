@@ -18,7 +18,14 @@ from .links import RUN_LINKS
 from .params import given_inputs
 from .plan import Plan
 from .sensitive import DiscreetLog, redact
-from .task_context import airflow_errors, begin_run_of, open_run_of, settings_overrides
+from .task_context import (
+    airflow_errors,
+    begin_run_of,
+    keeping_reason,
+    open_run_of,
+    secrets_given,
+    settings_overrides,
+)
 from .templates import TemplatedInputs, as_given, read_texts
 from .xcom_values import xcom_value
 
@@ -69,7 +76,9 @@ class WdlInputsOperator(TemplatedInputs):
         from .shown import run_links
         from .story import as_json
 
-        with airflow_errors():
+        given = (self.inputs, given_inputs(self.plan, context, self._names)) if self.scope is None else (self.inputs,)
+        secrets = secrets_given(self.plan, *given)
+        with airflow_errors(), keeping_reason(context, self.settings, self.scope, secrets):
             run = begin_run_of(self.plan, self._all_inputs(context), context, self.settings, self.scope)
             log = DiscreetLog(self.log, run.secrets)
             for name, value in run.shown_inputs.items():
@@ -125,7 +134,7 @@ class WdlScatterOperator(BaseOperator):
 
         from .scatter import divide_scatter
 
-        with airflow_errors():
+        with airflow_errors(), keeping_reason(context, self.settings, self.scope):
             run = open_run_of(context, self.settings, self.scope)
             longest = conf.getint("core", "max_map_length", fallback=1024)
             labels = divide_scatter(run, self.section, longest=longest)
@@ -162,7 +171,7 @@ class WdlOutputsOperator(BaseOperator):
         from .shown import run_links
         from .story import as_json
 
-        with airflow_errors():
+        with airflow_errors(), keeping_reason(context, self.settings, self.scope):
             run = open_run_of(context, self.settings, self.scope)
             self.shown_links = run_links(run, self.log)
             outputs = finish_run(run)

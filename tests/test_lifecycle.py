@@ -16,7 +16,9 @@ from airflow_wdl_ecs.ecs import poller
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError, EvaluationError
 from airflow_wdl_ecs.lifecycle import CallOutcome, run_call, stop_call
+from airflow_wdl_ecs.reasons import read_of_shard
 from airflow_wdl_ecs.run import begin_run, finish_run, open_run
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 from .fake_aws import refusal
@@ -679,3 +681,43 @@ def test_a_task_without_an_image_says_what_to_set(world):
     assert "names no container image" in str(error)
     world.settings = replace(world.settings, image="debian:12")
     assert world.done().failures == {}
+
+
+def reason(world: World, call: str = "t") -> Any:
+    return read_of_shard(world.open().store, call, ())
+
+
+@pytest.mark.parametrize("refused", ["InvalidParameterException", "ClusterNotFoundException"])
+def test_what_ecs_refuses_is_kept_as_the_shards_reason(world: World, refused: str) -> None:
+    world.begin(task("true", "Int n = 1"))
+
+    def refuse(call: Any, **_: Any) -> Any:
+        raise refusal(refused, "no such thing", "RunTask")
+
+    world.ecs.change["run_task"] = refuse
+    error = world.failure(try_number=2)
+    kept = reason(world)
+    assert (kept.try_number, kept.text) == (2, error.reason)
+    assert refused in kept.text
+    assert "call t" not in kept.text
+
+
+def test_an_expression_that_fails_is_kept_as_the_shards_reason_without_secrets(world: World) -> None:
+    wdl = task("echo ~{read_string(x)}", "Int n = 1").replace('String x = ""', "String password")
+    world.begin(wdl.replace("read_string(x)", "read_string(password)"), {"password": "s3://nowhere/hush-hush"})
+    world.failure()
+    assert reason(world).try_number == 1
+    assert "hush" not in reason(world).text
+    assert "***" in reason(world).text
+
+
+def test_what_the_ledger_tells_is_not_kept_twice(world: World) -> None:
+    world.begin(task("exit 3", "Int n = 1"))
+    world.failure()
+    assert reason(world) is None
+
+
+def test_a_failure_is_told_when_its_reason_cannot_be_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.begin(task("echo ~{read_string(x)}", "Int n = 1"), {"x": "s3://nowhere/x"})
+    monkeypatch.setattr(RunStore, "put_json", lambda *_: 1 / 0)
+    assert isinstance(world.failure(), EvaluationError)

@@ -7,17 +7,9 @@ from dataclasses import replace
 import pytest
 
 from airflow_wdl_ecs.ledger import Attempt, Times
-from airflow_wdl_ecs.report import (
-    Instance,
-    attempt_report,
-    call_report,
-    indices,
-    may_download,
-    overall,
-    phases,
-    shard_report,
-    shard_state,
-)
+from airflow_wdl_ecs.reasons import Reason
+from airflow_wdl_ecs.report import Instance, call_report, indices, may_download, overall
+from airflow_wdl_ecs.report_shards import attempt_report, counts, phases, shard_report, shard_state
 
 from .fabricated_run import T0, attempt
 
@@ -124,6 +116,44 @@ def test_reasons_are_of_failures() -> None:
     assert reason([FAILED], "deferred") == ""
     assert "before an ECS task was started" in reason([], "failed")
     assert "Airflow has it as failed" in reason([PENDING], "failed")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "airflow", "own", "of_task", "state", "said"),
+    [
+        # In try 2 no ECS task was started; the reason of try 1 is none of try 2.
+        ([], ("failed", 2), 2, None, "failed", "own 2"),
+        ([], ("failed", 2), 1, None, "failed", "before an ECS task was started"),
+        ([], ("failed", 2), None, 2, "failed", "of task 2"),
+        ([FAILED], ("failed", 2), 2, None, "failed", "own 2"),
+        ([FAILED], ("failed", 2), None, 2, "failed", "of task 2"),
+        ([FAILED], ("failed", 1), None, 1, "failed", "exit code 1"),
+        ([FAILED], ("failed", 1), 1, None, "failed", "own 1"),
+        ([PENDING], ("failed", 1), 1, None, "failed", "own 1"),
+        ([], ("up_for_retry", 1), 1, 1, "waiting", ""),
+        ([], ("success", 2), 1, 1, "skipped", ""),
+        ([replace(SUCCEEDED, try_number=2)], ("success", 2), 1, 1, "succeeded", ""),
+        # S3 alone.
+        ([], None, 1, None, "failed", "own 1"),
+        ([], None, None, 1, "failed", "of task 1"),
+        ([PENDING], None, 1, None, "failed", "own 1"),
+        ([replace(PENDING, taken_up=2)], None, 1, None, "running", ""),
+        ([replace(PENDING, try_number=2)], None, 1, None, "running", ""),
+        ([replace(SUCCEEDED, try_number=2)], None, 1, 1, "succeeded", ""),
+        ([replace(SUCCEEDED, superseded=3)], None, 1, None, "not_started", ""),
+    ],
+)
+def test_a_reason_counts_for_its_own_try(attempts, airflow, own, of_task, state, said) -> None:
+    instance = airflow and Instance("work", -1, *airflow)
+    reasons = [made and Reason(made, f"{name} {made}", T0) for name, made in (("own", own), ("of task", of_task))]
+    report = shard_report("work", "_", attempts, instance, run_has_outputs=False, own=reasons[0], of_task=reasons[1])
+    assert (report.state, said in report.reason, bool(report.reason)) == (state, True, bool(said))
+
+
+def test_without_airflow_a_run_with_outputs_has_no_failed_shard() -> None:
+    assert not counts(None, [])
+    report = shard_report("work", "_", [], None, run_has_outputs=True, own=Reason(1, "no", T0))
+    assert (report.state, report.reason) == ("skipped", "")
 
 
 def test_a_call_has_its_failures_first_and_the_median_of_its_times() -> None:

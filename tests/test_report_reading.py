@@ -9,12 +9,15 @@ import pytest
 
 from airflow_wdl_ecs import report_reading
 from airflow_wdl_ecs.errors import WdlEcsError
+from airflow_wdl_ecs.ledger import supersede_run
+from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
+from airflow_wdl_ecs.recent import Recent
 from airflow_wdl_ecs.report import Instance, shortened, to_json
-from airflow_wdl_ecs.report_reading import Told, layout_of, read_report, scopes
-from airflow_wdl_ecs.storage import Layout, Recent, RunStore
+from airflow_wdl_ecs.report_reading import Told, layout_of, read_not_begun, read_report, scopes
+from airflow_wdl_ecs.storage import Layout, RunStore
 
 from .fabricated_run import FabricatedRun, attempt
-from .fake_aws import FakeS3
+from .fake_aws import FakeS3, refusal
 
 
 @pytest.fixture
@@ -159,3 +162,111 @@ def test_ten_thousand_shards_are_read_in_parts_and_once(s3: FakeS3) -> None:
     assert whole.calls[0].counts == {"succeeded": 10_000}
     again = len([kind for kind, key in s3.calls[before:] if key.endswith("attempts.json")])
     assert again == call.unread
+
+
+def failing(try_number: int = 1, text: str = "no such luck", task: str = "", map_index: int = -1) -> Reason:
+    return Reason(try_number, text, 1.0, task, map_index)
+
+
+def test_a_shard_that_failed_without_an_ecs_task_has_its_reason(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    keep_of_shard(run.store, "work", (0, 1), failing(text="samples.wdl:3:1: not a number"))
+    report = read_report(run.store)
+    assert report is not None
+    assert report.state == "failed"
+    assert [(one.call, one.key, one.reason) for one in report.failures] == [
+        ("work", "0.1", "samples.wdl:3:1: not a number")
+    ]
+    # A later try goes on, and succeeds.
+    for kind in (None, "succeeded"):
+        run.shard("work", (0, 1), attempt(kind=kind, try_number=2))
+        later = read_report(run.store)
+        assert later is not None
+        assert (later.failures, "not a number" in json.dumps(to_json(later))) == ((), False)
+
+
+def test_no_reason_is_looked_for_where_a_shard_has_succeeded(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    run.shard("work", (0, 0), attempt())
+    assert read_report(run.store) is not None
+    assert not [key for _, key in s3.calls if key.endswith("failure.json")]
+
+
+def test_what_fails_beside_the_calls_has_its_reason(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    keep_of_task(run.store, failing(2, "no output", "outputs"))
+    keep_of_task(run.store, failing(1, "no shards", "work", 1))
+    alone = read_report(run.store)
+    assert alone is not None
+    assert alone.state == "failed"
+    assert {(one.task, one.map_index): one.reason for one in alone.tasks} == {
+        ("outputs", -1): "no output",
+        ("work", 1): "no shards",
+    }
+    states = {("outputs", 2): ["no output"], ("outputs", 3): [], ("inputs", 2): []}
+    for (task, try_number), reasons in states.items():
+        instances = {(task, -1): Instance(task, -1, "failed", try_number)}
+        told = read_report(run.store, Told("failed", instances))
+        assert told is not None
+        assert [one.reason for one in told.tasks] == reasons
+    going_on = read_report(run.store, Told("running", {("outputs", -1): Instance("outputs", -1, "up_for_retry", 2)}))
+    assert going_on is not None
+    assert going_on.tasks == ()
+
+
+def test_a_task_instance_that_fails_as_a_whole_tells_it_of_its_shards(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    section = run.plan.scatters(run.plan.call_by_id["work"].section)[0].id
+    run.store.write_division(section, {"shards": 4, "chunk": 2})
+    keep_of_task(run.store, failing(1, "no epoch", "sum_lane", 1))
+    report = read_report(run.store, only="sum_lane")
+    assert report is not None
+    assert {one.key: one.reason for one in report.calls[0].shards if one.state == "failed"} == {
+        "2": "no epoch",
+        "3": "no epoch",
+    }
+
+
+def test_a_run_whose_inputs_were_refused_has_a_report(s3: FakeS3) -> None:
+    store = RunStore(s3, Layout("s3://b", "d", "r"))
+    assert read_not_begun(store) is None
+    keep_of_task(store, failing(1, "reads: no such file", "inputs"))
+    for told in (None, Told("failed", {("inputs", -1): Instance("inputs", -1, "failed", 1)})):
+        report = read_not_begun(store, told)
+        assert report is not None
+        assert (report.state, report.tasks[0].reason) == ("failed", "reads: no such file")
+    assert read_not_begun(store, Told("running", {("inputs", -1): Instance("inputs", -1, "running", 2)})) is None
+
+
+def test_secrets_are_left_out_of_reasons(s3: FakeS3) -> None:
+    run = FabricatedRun(s3, inputs={"lanes": [[1]], "token": "very-secret"})
+    about = run.store.get_json(run.layout.named("run.json"))
+    run.store.put_json(run.layout.named("run.json"), {**about, "sensitive": ["token"]})
+    keep_of_shard(run.store, "work", (0, 0), failing(text="cannot open very-secret"))
+    keep_of_task(run.store, failing(1, "no very-secret", "outputs"))
+    report = read_report(run.store)
+    assert report is not None
+    assert (report.failures[0].reason, report.tasks[0].reason) == ("cannot open ***", "no ***")
+
+
+def test_a_dag_run_that_comes_again_has_no_reason_of_the_one_before(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    keep_of_shard(run.store, "work", (0, 0), failing())
+    keep_of_task(run.store, failing(1, "no output", "outputs"))
+    supersede_run(run.store)
+    assert not [key for _, key in s3.objects if "fail" in key]
+
+
+def test_keeping_a_reason_hides_no_error_and_takes_no_patience(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, asked = FabricatedRun(s3), []
+
+    def refuse(**_: object) -> None:
+        asked.append(1)
+        raise refusal("SlowDown")
+
+    monkeypatch.setattr(s3, "put_object", refuse)
+    keep_of_task(run.store, failing(task="outputs"))
+    assert len(asked) == 1
+    assert "could not be kept" in caplog.text

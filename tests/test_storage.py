@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from airflow_wdl_ecs import storage
 from airflow_wdl_ecs.errors import AwsError, EvaluationError, Position, SettingsError
 from airflow_wdl_ecs.plan import Document, Plan, Section
-from airflow_wdl_ecs.storage import Layout, Recent, RunStore, key_safe, shard_key, split_uri
+from airflow_wdl_ecs.recent import Recent
+from airflow_wdl_ecs.storage import Layout, RunStore, key_safe, shard_key, split_uri
 
 from .fake_aws import FakeS3
 

@@ -84,7 +84,7 @@ def homes() -> Iterator[AirflowHome]:
 def of_deployment(run: str, scope: str | None) -> tuple[RunReport, Tails]:
     """The report of a run in the workspace of Airflow's settings, or in a folder; from S3 alone."""
     from ..host import airflow_clients, resolve_settings
-    from ..report_reading import layout_of, named_layout, read_report, stderr_of_failures
+    from ..report_reading import layout_of, named_layout, read_not_begun, read_report, stderr_of_failures
     from ..storage import RunStore
 
     settings = resolve_settings()
@@ -99,7 +99,7 @@ def of_deployment(run: str, scope: str | None) -> tuple[RunReport, Tails]:
             hint="set [wdl_ecs] workspace, or give the run's folder, s3://.../",
         )
     store = RunStore(s3, layout)
-    report = read_report(store)
+    report = read_report(store) or read_not_begun(store)
     if report is None:
         raise WdlEcsError(f"there is no run in {layout.folder}", hint="check DAG_ID/RUN_ID and the workspace")
     return report, stderr_of_failures(store, report, _TAIL)
@@ -119,13 +119,18 @@ def text_of(report: RunReport, tails: Tails) -> Iterator[str]:
     if report.calls:
         yield ""
         yield from _table(report.calls)
-    yield from _values("inputs", report.inputs)
+    if report.digest:  # a run that has not begun has no inputs yet
+        yield from _values("inputs", report.inputs)
     if report.outputs is not None:
         yield from _values("outputs", report.outputs)
 
 
 def _failures(report: RunReport, tails: Tails) -> Iterator[str]:
     failed = sum(call.counts.get("failed", 0) for call in report.calls)
+    for task in report.tasks:
+        yield ""
+        yield f"FAILED {task.task}" + (f"[{task.map_index}]" if task.map_index >= 0 else "")
+        yield from (f"  {line}" for line in task.reason.splitlines())
     for shard in report.failures:
         yield ""
         yield f"FAILED {_name(shard)}"

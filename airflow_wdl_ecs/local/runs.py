@@ -30,7 +30,15 @@ from sqlalchemy import select
 from ..errors import AuthorError
 from ..report import Instance as TaskInstanceReport
 from ..report import to_json
-from ..report_reading import layout_of, named_layout, read_about, read_report, scopes, stderr_of_failures
+from ..report_reading import (
+    layout_of,
+    named_layout,
+    read_about,
+    read_not_begun,
+    read_report,
+    scopes,
+    stderr_of_failures,
+)
 from ..runs_page import airflow_runs
 from ..storage import Layout, RunStore
 from .airflow_home import write_private
@@ -182,8 +190,12 @@ def report(s3: Any, workspace: str, name: str | None, scope: str | None, logs: P
     if within and read_about(store) is None:
         store = RunStore(s3, Layout(workspace, listed.dag_id, listed.run_id, within[0]))
     found = read_report(store, told)
+    found = found or read_not_begun(store, told)
     told_already = {shard.call for shard in found.failures if shard.attempts} if found else set()
-    errors = _errors(logs, listed, [i for i in told.instances.values() if i.task_id not in told_already])
+    # A log tells what has left no reason: an error before the run's folder was known, or outside of this package.
+    reasons = {task.instance for task in found.tasks} if found else set()
+    silent = [one for one in told.instances.values() if one.task_id not in told_already and one not in reasons]
+    errors = _errors(logs, listed, silent)
     if found is None:
         return {"report": None, "not_begun": f"run {listed.run_id} of {listed.dag_id} has not begun\n{errors}".rstrip()}
     report = to_json(replace(found, error=errors))

@@ -6,6 +6,7 @@ It decides which files and logs of a run may be had; who may ask is decided befo
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,7 +20,16 @@ from ..errors import SettingsError
 from ..host import airflow_clients, resolve_settings
 from ..ledger import Attempt, Ledger
 from ..report import Instance, RunReport, ShardReport, indices, may_download, shortened, to_json
-from ..report_reading import Told, read_about, read_report, scopes, secrets_of, tail_without_secrets, task_of
+from ..report_reading import (
+    Told,
+    read_about,
+    read_not_begun,
+    read_report,
+    scopes,
+    secrets_of,
+    tail_without_secrets,
+    task_of,
+)
 from ..sensitive import redact
 from ..storage import RunStore
 from . import airflow_runs
@@ -57,6 +67,7 @@ class RunOfAirflow:
     def described(self, only: str | None) -> dict[str, Any]:
         """The report as JSON, what else there is and has failed in the DAG run, and the DAG run itself."""
         found = read_report(self.store, self.told, only=only, seconds=PATIENCE) if self.wdl else None
+        not_begun = read_not_begun(self.store, self.told) if self.wdl and found is None else None
         report = None if found is None else to_json(shortened(found, FIRST_SHARDS))
         if report is not None:
             for call in report["calls"]:
@@ -67,23 +78,38 @@ class RunOfAirflow:
             "wdl": self.wdl,
             "scopes": self.within,
             "report": report,
-            "failed": [asdict(instance) for instance in self._failed_beside(found, only)[:MOST_FAILED]],
+            "failed": self._failed_beside(found, not_begun, only),
         }
 
-    def _failed_beside(self, report: RunReport | None, only: str | None) -> list[Instance]:
-        """Failed task instances that are none of a call, such as ``inputs`` and ``outputs``; none if one is asked for.
+    def _failed_beside(
+        self, report: RunReport | None, not_begun: RunReport | None, only: str | None
+    ) -> list[dict[str, Any]]:
+        """Failed task instances that are none of a call, such as ``inputs`` and ``outputs``, each with its ``reason``,
+        empty if it has left none; none if a call is asked for.
 
-        :param report: with all calls, unless one is asked for.
+        :param report: with all calls, unless one is asked for. :param not_begun: in its place, of a run that could not
+            begin.
         """
         if only is not None:
             return []
+        known = report or not_begun
+        reasons = (
+            {(task.instance.task_id, task.instance.map_index): task.reason for task in known.tasks if task.instance}
+            if known
+            else {}
+        )
+        failed = self._failed_tasks(report, set(reasons))[:MOST_FAILED]
+        return [{**asdict(one), "reason": reasons.get((one.task_id, one.map_index), "")} for one in failed]
+
+    def _failed_tasks(self, report: RunReport | None, with_reason: Set[tuple[str, int]]) -> list[Instance]:
+        """Failed task instances that are none of a call, or whose call has no shard that tells why it failed."""
         scope = report.scope if report else None
         calls = {task_of(scope, call.id) for call in report.calls} if report else set()
         return [
             instance
             for instance in self.told.instances.values()
             if instance.state == "failed"
-            and instance.task_id not in calls
+            and (instance.task_id not in calls or (instance.task_id, instance.map_index) in with_reason)
             and (scope is None or instance.task_id.startswith(task_of(scope, "")))
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from airflow_wdl_ecs import host
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.report import seconds
 from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
 from airflow_wdl_ecs.report import to_json
 from airflow_wdl_ecs.report_reading import read_report
+from airflow_wdl_ecs.storage import RunStore
 
 from ..fabricated_run import WORKSPACE, FabricatedRun, attempt
 from ..fake_aws import FakeS3
@@ -98,6 +101,29 @@ def test_a_run_of_an_operator_on_its_own(run: FabricatedRun, capsys: pytest.Capt
     own.shard(own.plan.calls[0].id, (), attempt())
     assert main(["report", NAME, "--task", "align[3]"]) == 0
     assert "task align[3]" in capsys.readouterr().out
+
+
+def test_what_failed_without_an_ecs_task_is_told_before_all_else(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_of_shard(run.store, "work", (1, 0), Reason(2, "samples.wdl:9:3: division by zero", 1.0))
+    keep_of_task(run.store, Reason(1, "no output\x1b[2J", 1.0, "outputs"))
+    assert main(["report", NAME]) == 0
+    head, _, _ = capsys.readouterr().out.partition("\ncall ")
+    assert "\nFAILED work[1, 0]\n  samples.wdl:9:3: division by zero\n" in head
+    assert "\nFAILED outputs\n  no output\\x1b[2J\n" in head
+    assert main(["report", NAME, "--json"]) == 0
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["task"], task["try_number"]) == ("outputs", 1)
+
+
+def test_a_run_whose_inputs_were_refused(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = RunStore(run.store._s3, replace(run.layout, run_id="refused"))
+    keep_of_task(refused, Reason(1, "reads: no such file", 1.0, "inputs"))
+    assert main(["report", "samples/refused"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("samples: failed\n")
+    assert text.endswith("\nFAILED inputs\n  reads: no such file\n")
 
 
 def test_lengths_of_time() -> None:

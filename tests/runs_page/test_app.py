@@ -10,7 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from airflow_wdl_ecs.dag import build_dag
+from airflow_wdl_ecs.reasons import Reason, keep_of_task
 from airflow_wdl_ecs.runs_page import reports
+from airflow_wdl_ecs.storage import Layout, RunStore
 
 from ..airflow_home import bags
 from ..fabricated_run import WORKSPACE, FabricatedRun, attempt
@@ -182,6 +184,19 @@ def test_what_failed_before_a_run_began_is_told(client: Any, failed: None) -> No
     answer = client.get(ONE).json()
     assert answer["report"] is None
     assert {one["task_id"] for one in answer["failed"]} == {"outputs", "work"}
+
+
+def test_why_it_failed_is_told_where_a_reason_was_left(client: Any, run: FabricatedRun, failed: None) -> None:
+    keep_of_task(run.store, Reason(0, HOSTILE, 1.0, "outputs"))
+    assert [one["reason"] for one in client.get(ONE).json()["failed"]] == [HOSTILE]
+
+
+def test_why_a_run_could_not_begin_is_told(client: Any, s3: FakeS3, failed: None) -> None:
+    store = RunStore(s3, Layout(WORKSPACE, DAG, RUN))
+    keep_of_task(store, Reason(0, "no such file", 1.0, "work"))
+    answer = client.get(ONE).json()
+    assert answer["report"] is None
+    assert {one["task_id"]: one["reason"] for one in answer["failed"]} == {"work": "no such file", "outputs": ""}
 
 
 @pytest.fixture

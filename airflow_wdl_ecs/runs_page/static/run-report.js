@@ -254,14 +254,15 @@ class RunView extends View {
     );
   }
 
-  /** Of what is no call, such as the inputs' check and the outputs' evaluation, only Airflow knows. */
-  failureBeside({ task_id: task, map_index: index }) {
+  /** Of what is no call, such as the inputs' check and the outputs' evaluation; one that left no reason has a log. */
+  failureBeside({ task_id: task, map_index: index, reason }) {
     const href = airflow.taskPage(this.run.dagId, this.run.runId, task, index);
     return h(
       "article",
       { "data-testid": "failure-beside", "data-task": task },
       h("h3", {}, index >= 0 ? `${task}[${index}]` : task),
-      h("p", {}, "its ", h("a", { href, "data-key": `log of ${task}[${index}]` }, "log in Airflow"), " says why"),
+      reason && h("pre.reason", { "data-testid": "reason" }, reason),
+      h("p", {}, reason ? "all that it has told is in its " : "its ", h("a", { href, "data-key": `log of ${task}[${index}]` }, "log in Airflow"), reason ? "" : " says why"),
     );
   }
 
