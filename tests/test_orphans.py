@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from airflow_wdl_ecs import orphans
 from airflow_wdl_ecs.airflow_states import ask_airflow
+from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands import orphans as command
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import SettingsError
@@ -224,8 +225,8 @@ def test_the_command_says_what_it_knows_and_what_not(monkeypatch, capsys) -> Non
     task = orphans.FoundTask("arn:1", "c", "d", "r", "align", "0.3", 2, 1, 61.0)
     found = [task, replace(task, arn="arn:2", orphaned="gone"), replace(task, arn="arn:3", unknown="nobody to ask")]
     monkeypatch.setattr(command.client, "running", lambda home: None)
-    monkeypatch.setattr(command, "_of_deployment", lambda stop: found)
-    options = type("Options", (), {"stop": False, "as_json": False})
+    monkeypatch.setattr(command, "_of_deployment", lambda stop, where: found)
+    options = type("Options", (), {"stop": False, "as_json": False, "cluster": None, "workspace": None})
     assert command.execute(options) == 0
     said = capsys.readouterr()
     assert said.out.splitlines() == [
@@ -236,6 +237,42 @@ def test_the_command_says_what_it_knows_and_what_not(monkeypatch, capsys) -> Non
     options.as_json = True
     command.execute(options)
     assert [listed["arn"] for listed in json.loads(capsys.readouterr().out)] == ["arn:2", "arn:3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        ([], ("of-settings", "s3://of/settings")),
+        (["--cluster", "gpu"], ("gpu", "s3://of/settings")),
+        (["--cluster", "gpu", "--workspace", "s3://own/runs"], ("gpu", "s3://own/runs")),
+    ],
+)
+def test_the_cluster_and_workspace_of_a_dag_can_be_named(monkeypatch, capsys, words, where) -> None:
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__CLUSTER", "of-settings")
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__WORKSPACE", "s3://of/settings")
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__EXECUTION_ROLE_ARN", "arn:aws:iam::123456789012:role/execution")
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__LAUNCH_TYPE", "EC2")
+    monkeypatch.setenv("AIRFLOW__WDL_ECS__LOG_GROUP", "/wdl")
+    asked = []
+
+    def find(settings, clients, ask):
+        asked.append((settings.cluster, settings.workspace))
+        return []
+
+    monkeypatch.setattr(command.client, "running", lambda home: None)
+    monkeypatch.setattr(orphans, "find_tasks", find)
+    assert main(["orphans", *words]) == 0
+    assert asked == [where]
+
+    class Service:
+        def ask(self, request, *, stop, where):
+            asked.append((request, stop, where))
+            return {"tasks": []}
+
+    monkeypatch.setattr(command.client, "running", lambda home: Service())
+    assert main(["orphans", *words, "--stop"]) == 0
+    given = dict(zip(("cluster", "workspace"), where, strict=True))
+    assert asked[1] == ("orphans", True, {name: value for name, value in given.items() if f"--{name}" in words})
 
 
 def test_an_orphan_that_cannot_be_stopped_does_not_save_the_others(monkeypatch) -> None:

@@ -138,10 +138,10 @@ class Control:
         if found is not None:
             yield found
 
-    def on_orphans(self, stop: bool) -> Iterator[Answer]:
+    def on_orphans(self, stop: bool, where: dict[str, str]) -> Iterator[Answer]:
         """The ECS ``tasks`` that run, and which of them nobody waits for (``orphans.FoundTask``).
 
-        :param stop: stop those.
+        :param stop: stop those. :param where: the ``cluster`` and ``workspace`` of DAGs that override them.
         """
         from ..airflow_states import ask_airflow
         from ..host import resolve_settings
@@ -150,7 +150,7 @@ class Control:
         def clients(service: str) -> Any:
             return self._client(service)[0]
 
-        tasks = find_tasks(resolve_settings(), clients, ask_airflow)
+        tasks = find_tasks(resolve_settings(where), clients, ask_airflow)
         if stop:
             stop_tasks(clients, [task for task in tasks if task.orphaned])
         yield {"tasks": [asdict(task) for task in tasks]}
