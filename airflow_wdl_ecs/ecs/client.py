@@ -3,7 +3,8 @@
 Throttling never fails a call: the operation's bucket slows down and the request is made again. A connection that
 breaks is tried again for some minutes, since a call may have run for hours. Every other refusal becomes an error of
 this package. There is one `EcsClient` per boto3 client and event loop (`ecs_client`), and those of one account and
-region share their buckets, as AWS counts: whatever connection a call has. This module knows no call, no run and no S3.
+region share their buckets, as AWS counts, and the slots of tasks in flight: whatever connection a call has, and
+however often its client is made anew. This module knows no call, no run and no S3.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class EcsClient:
         self.counts: Counter[str] = Counter()
         """How often each operation was called, by boto3's name."""
         self.slots = Slots()
+        """What is in flight in the account and region; before an answer has told which they are, see `ecs_client`."""
         self._client = client
         self._clock = clock
         self._sleep = sleep
@@ -241,7 +243,7 @@ class EcsClient:
             else:
                 bucket.succeeded()
                 if name not in _ANSWERS or any(part in response for part in _ANSWERS[name]):
-                    self._share_buckets(response)
+                    self._share(response)
                     return response
                 what = _OPERATIONS[name]
                 broken = AwsError(f"the answer to {what} was cut short", code="IncompleteReadError", operation=what)
@@ -253,16 +255,35 @@ class EcsClient:
             await self._sleep(pause * (0.5 + random.random() / 2))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _share_buckets(self, response: Mapping[str, Any]) -> None:
-        """Pace what is asked by the buckets of the account and region, once an answer has said which they are."""
-        if not self._account:
-            self._account = _account_of(response)
-            if self._account:
-                of_loop = _buckets.setdefault(asyncio.get_running_loop(), {})
-                self._buckets = of_loop.setdefault(self._account, self._buckets)
+    def _share(self, response: Mapping[str, Any]) -> None:
+        """Use the buckets and slots of the account and region, once an answer has said which they are.
+
+        Slots that are held go back to where they were taken.
+        """
+        if self._account or not (account := _account_of(response)):
+            return
+        self._account = account
+        of_loop = _accounts.setdefault(asyncio.get_running_loop(), {})
+        if account not in of_loop:
+            presumed = any(self.slots is other.slots for other in of_loop.values())
+            of_loop[account] = _Account(self._buckets, Slots() if presumed else self.slots)
+        self._buckets, self.slots = of_loop[account].buckets, of_loop[account].slots
+
+    @property
+    def endpoint(self) -> str:
+        """Where the boto3 client sends its requests: of AWS, one address for each region; empty if it does not say."""
+        return str(getattr(getattr(self._client, "meta", None), "endpoint_url", ""))
 
 
-_buckets: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, dict[str, TokenBucket]]] = WeakKeyDictionary()
+@dataclass(frozen=True)
+class _Account:
+    """What all clients of one account and region share."""
+
+    buckets: dict[str, TokenBucket]
+    slots: Slots
+
+
+_accounts: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Account]] = WeakKeyDictionary()
 
 
 def _account_of(response: Mapping[str, Any]) -> str:
@@ -288,7 +309,18 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, EcsClient]] = W
 
 
 def ecs_client(client: Any) -> EcsClient:
-    """The `EcsClient` of a boto3 client on the running event loop: one for all who ask."""
+    """The `EcsClient` of a boto3 client on the running event loop: one for all who ask.
+
+    A new one takes its slots from the latest with the same endpoint, since it is nearly always of the same account,
+    with other credentials; if its first answer tells of another account, it goes on with that one's.
+    """
     of_loop = _clients.setdefault(asyncio.get_running_loop(), {})
     # The EcsClient holds its boto3 client, so the id stays that client's own.
-    return of_loop.setdefault(id(client), EcsClient(client))
+    found = of_loop.get(id(client))
+    if found is None:
+        found = EcsClient(client)
+        before = [other for other in of_loop.values() if found.endpoint and other.endpoint == found.endpoint]
+        if before:
+            found.slots = before[-1].slots
+        of_loop[id(client)] = found
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -264,6 +265,42 @@ def test_connections_to_one_account_and_region_share_their_pace():
     first, same, other, elsewhere = asyncio.run(rates())
     assert first == same < 20
     assert other == elsewhere == 40
+
+
+def _of_account(account: str, region: str = "us-east-1") -> FakeEcs:
+    fake = FakeEcs(describe_tasks=[{"tasks": [{"taskArn": f"arn:aws:ecs:{region}:{account}:task/c/1"}]}])
+    fake.meta = SimpleNamespace(endpoint_url=f"https://ecs.{region}.amazonaws.com")
+    return fake
+
+
+def test_a_client_that_is_made_anew_counts_what_the_one_before_it_holds():
+    async def scenario() -> None:
+        first = ecs_client(_of_account("1"))
+        async with first.slots.hold({"cluster c": 1}):
+            await first.describe_tasks("c", ["x"])
+            anew = ecs_client(_of_account("1"))
+            for answered in (False, True):
+                if answered:
+                    await anew.describe_tasks("c", ["x"])
+                assert anew.slots.held("cluster c") == 1
+                blocked = asyncio.ensure_future(anew.slots.hold({"cluster c": 1}).__aenter__())
+                await asyncio.sleep(0.01)
+                assert not blocked.done()
+                blocked.cancel()
+        assert anew.slots.held("cluster c") == 0
+
+    asyncio.run(scenario())
+
+
+def test_clusters_of_one_name_in_two_accounts_or_regions_are_counted_apart():
+    async def scenario() -> None:
+        clients = [ecs_client(_of_account(*of)) for of in (("1",), ("2",), ("1", "eu-west-1"))]
+        for client in clients:
+            await client.describe_tasks("c", ["x"])
+        async with clients[0].slots.hold({"cluster c": 1}):
+            assert [client.slots.held("cluster c") for client in clients] == [1, 0, 0]
+
+    asyncio.run(scenario())
 
 
 def test_all_calls_of_a_loop_share_one_client():
