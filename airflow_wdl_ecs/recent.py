@@ -1,4 +1,4 @@
-"""`Recent`: what a process keeps of what it has read, because that does not change. It knows nothing of what it keeps."""
+"""`Recent`: what a process keeps of what it has read, since it does not change; it knows nothing of that."""
 
 from __future__ import annotations
 
