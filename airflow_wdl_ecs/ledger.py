@@ -169,6 +169,11 @@ class Success:
     given: str = ""
 
 
+# Made once and here: msgspec breaks the process if threads are the first to decode a dataclass, at the same time.
+_ATTEMPTS = msgspec.json.Decoder(list[Attempt])
+_SUCCESS = msgspec.json.Decoder(Success)
+
+
 class Ledger:
     """One shard's ledger in S3; every method blocks."""
 
@@ -190,7 +195,7 @@ class Ledger:
     def success(self) -> Success | None:
         """What the shard's success left, if it has succeeded."""
         data = self._store.get(self._outputs)
-        return None if data is None else msgspec.json.decode(data, type=Success)
+        return None if data is None else _SUCCESS.decode(data)
 
     def write_success(self, success: Success) -> None:
         """Record that the shard has succeeded."""
@@ -221,7 +226,7 @@ class Ledger:
     def attempts(self) -> list[Attempt]:
         """The shard's attempts, in order."""
         data = self._store.get(self._attempts)
-        return [] if data is None else msgspec.json.decode(data, type=list[Attempt])
+        return [] if data is None else _ATTEMPTS.decode(data)
 
     def write_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Record the attempts."""

@@ -241,7 +241,7 @@ class Plan:
             if name != "decls" or raw is None:
                 raise AttributeError(f"a plan has no {name}")
             with _plan_errors("plan"):
-                decls = msgspec.json.decode(raw, type=tuple[Decl, ...])
+                decls = _DECLS.decode(raw)
             object.__setattr__(self, "decls", decls)
             return decls
 
@@ -306,10 +306,10 @@ class Plan:
         """
         with _plan_errors(where):
             try:
-                stored = msgspec.json.decode(data, type=_STORED)
+                stored = _STORED.decode(data)
                 found = stored.format
             except msgspec.ValidationError:
-                found = msgspec.json.decode(data, type=_Format).format
+                found = _FORMAT.decode(data).format
                 if found == FORMAT:
                     raise
             if found != FORMAT:
@@ -346,7 +346,10 @@ def _stored_form() -> Any:
     return msgspec.defstruct("_Stored", [form(each) for each in fields(Plan)])
 
 
-_STORED = _stored_form()
+# Made once and here: msgspec breaks the process if threads are the first to decode a dataclass, at the same time.
+_STORED = msgspec.json.Decoder(_stored_form())
+_DECLS = msgspec.json.Decoder(tuple[Decl, ...])
+_FORMAT = msgspec.json.Decoder(_Format)
 
 
 def load_plan(path: str | Path) -> Plan:

@@ -47,6 +47,10 @@ class Reason:
     map_index: int = -1
 
 
+_REASON = msgspec.json.Decoder(Reason)
+"""Made once and here: msgspec breaks the process if threads are the first to decode a dataclass, at the same time."""
+
+
 def reason_of(
     error: BaseException, try_number: int, secrets: Iterable[str], *, task: str = "", map_index: int = -1
 ) -> Reason:
@@ -124,7 +128,7 @@ def _keep(store: RunStore, uri: str, reason: Reason) -> None:
 
 def _read(store: RunStore, uri: str) -> Reason | None:
     data = store.get(uri)
-    return None if data is None else msgspec.json.decode(data, type=Reason)
+    return None if data is None else _REASON.decode(data)
 
 
 def _of_shard(layout: Layout, call: str, shard: Shard) -> str:

@@ -142,7 +142,11 @@ class TaskResult:
     @staticmethod
     def from_json(data: bytes) -> TaskResult:
         """:raises msgspec.DecodeError: if it is not a result."""
-        return msgspec.json.decode(data, type=TaskResult)
+        return _RESULT.decode(data)
+
+
+# Made once and here: msgspec breaks the process if threads are the first to decode a dataclass, at the same time.
+_RESULT = msgspec.json.Decoder(TaskResult)
 
 
 class Files(Protocol):

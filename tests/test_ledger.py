@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -24,6 +26,7 @@ from airflow_wdl_ecs.ledger import (
 from airflow_wdl_ecs.storage import Layout, RunStore
 from airflow_wdl_ecs.task import TaskResult
 
+from .fabricated_run import GOLDEN
 from .fake_aws import FakeS3
 
 SETTINGS = EcsSettings(infrastructure_retries=2, out_of_memory_retries=1, spot_capacity_providers=("FARGATE_SPOT",))
@@ -204,3 +207,50 @@ def test_what_is_written_is_read():
     assert ledger.success() is None
     assert [found.superseded for found in ledger.attempts()] == [0, 0, 3]
     assert replace(written[0]).handle.arn == "arn:0"
+
+
+FIRST_READERS = """
+import random, sys, threading, time
+from pathlib import Path
+import msgspec._utils
+from airflow_wdl_ecs.ledger import Ledger
+from airflow_wdl_ecs.reasons import read_of_shard
+from airflow_wdl_ecs.plan import Plan
+from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.task import TaskResult
+
+annotations = msgspec._utils.get_class_annotations
+
+def slowly(of):
+    time.sleep(random.random() / 20)
+    return annotations(of)
+
+class Store(RunStore):
+    def get(self, uri, *, limit=None):
+        return b'{"try_number": 1, "text": "", "at": 1}' if uri.endswith("failure.json") else ATTEMPTS
+
+PLAN = Path(sys.argv[1]).read_bytes()
+ATTEMPTS = b'[{"number": 0, "try_number": 1, "arn": "", "cluster": "", "started": 1, "times": {}}]'
+msgspec._utils.get_class_annotations = slowly
+store = Store(None, Layout("s3://b", "d", "r"))
+
+def read(number):
+    for _ in range(20):
+        Ledger(store, "c", (number,)).attempts()
+        read_of_shard(store, "c", (number,))
+        TaskResult.from_json(b'{"exit_code": 0, "files": []}')
+        Plan.from_json(PLAN)
+
+threads = [threading.Thread(target=read, args=(number,)) for number in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_ledgers_can_be_read_by_many_threads_at_once_from_the_first() -> None:
+    command = [sys.executable, "-c", FIRST_READERS, str(GOLDEN / "scatter" / "plan.json")]
+    for _ in range(3):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
