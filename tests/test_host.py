@@ -1,19 +1,26 @@
-"""The boto3 clients of a process: shared as long as AWS takes their credentials."""
+"""The boto3 clients of a process, shared as long as AWS takes their credentials; what a call that fails leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
+from airflow_wdl_ecs import host
 from airflow_wdl_ecs.aws import on_bad_credentials
 from airflow_wdl_ecs.ecs.settings import EcsSettings
-from airflow_wdl_ecs.host import airflow_clients
+from airflow_wdl_ecs.errors import EvaluationError
+from airflow_wdl_ecs.host import HostedCall, airflow_clients
 from airflow_wdl_ecs.local.endpoint import Endpoint
+from airflow_wdl_ecs.reasons import read_of_tasks
+
+from .fabricated_run import FabricatedRun
+from .fake_aws import FakeS3
 
 
 @pytest.mark.local
@@ -100,3 +107,24 @@ def test_credentials_that_are_not_there_are_bad_ones_too(monkeypatch: pytest.Mon
     with pytest.raises(NoCredentialsError):
         client.list_clusters()
     assert told == [True]
+
+
+@pytest.mark.parametrize("error", [EvaluationError("no shards of very-secret"), ValueError("not very-secret")])
+async def test_a_task_instance_that_fails_as_a_whole_leaves_why(monkeypatch, error) -> None:
+    made = FabricatedRun(FakeS3(), dag_id="d", run_id="r")
+    run = SimpleNamespace(store=made.store, secrets=("very-secret",))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(host, "resolve_settings", lambda given: None)
+    monkeypatch.setattr(host, "airflow_clients", lambda settings: None)
+    monkeypatch.setattr(host, "open_run", lambda *_, **__: run)
+    monkeypatch.setattr(host, "map_index_prefixes", fail)
+    call = HostedCall("d", "r", "work", 2, map_index=7, scatter="s")
+    with pytest.raises(type(error)):
+        await call.run(logging.getLogger(__name__))
+    (reason,) = read_of_tasks(made.store).values()
+    assert (reason.task, reason.map_index, reason.try_number) == ("work", 7, 2)
+    assert "***" in reason.text
+    assert "very-secret" not in reason.text
