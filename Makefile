@@ -19,6 +19,7 @@ help:
 	@echo "make spec     the examples of the WDL specification, where its text is at hand"
 	@echo "make faults   users' control and faults in full: hosts are killed, AWS fails; takes many minutes"
 	@echo "make fuzz     WDL and inputs with mistakes in them, for minutes; SECONDS=... SEED=..."
+	@echo "make bench-guard  the cheap ratios of speed, reported; benchmarks/ has the others, one command each"
 	@echo "make check    lint, formats, types, the directions between modules"
 	@echo "make docs     the pages of docs/ as HTML, in docs/_build/html; warnings are errors"
 	@echo "make format   format the code"
@@ -52,7 +53,7 @@ oldest:
 	@.venv-oldest/bin/python -m pytest -p no:cacheprovider $(OLDEST) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-oldest .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output docs/_build build dist *.egg-info
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-output docs/_build build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: faults
@@ -70,3 +71,11 @@ browser: install  # needs Debian's chromium
 .PHONY: fuzz
 fuzz: install  # the seed is printed; a case is found again with SEED and --start
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: bench bench-guard
+bench:  # the environment of benchmarks/: .venv-bench/bin/python benchmarks/NAME.py; and that of what they compare with
+	@$(PYTHON) .ci/install.py bench
+	@$(PYTHON) .ci/install.py others
+
+bench-guard: install
+	@$(BIN)/python benchmarks/guard.py

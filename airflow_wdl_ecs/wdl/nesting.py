@@ -25,7 +25,7 @@ LARGEST_SOURCE = 16 * LARGEST_DOCUMENT
 LONGEST_IMPORTS = 64
 """Documents that import one another in a row."""
 
-MOST_NODES = 10_000
+MOST_NODES = 5_000
 """Declarations, calls, scatters, conditionals and subworkflows of a compiled workflow, subworkflows written out."""
 
 MOST_INPUTS = 50_000

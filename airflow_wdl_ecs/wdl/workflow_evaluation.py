@@ -10,7 +10,6 @@ which calls have run: it asks only for those that a value depends on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from ..task import Files
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
 from .limits import MOST_SHARDS, Held, check_value
+from .shared_values import label, shell
 from .slices import parse_expression, parse_task, position_in_expression
 from .stdlib import BEFORE_1_2, Library, WorkflowLocations
 from .values import JSON, from_json, parse_type, to_json
@@ -30,7 +30,6 @@ from .values import JSON, from_json, parse_type, to_json
 CallOutputs = Callable[[str, Shard], Mapping[str, JSON] | None]
 """From a call's id and shard to its outputs as JSON; None if it has none."""
 
-_LONGEST_LABEL = 60
 _OVERRIDES = ("runtime", "requirements")
 
 
@@ -136,7 +135,7 @@ class WorkflowEvaluation:
 
         :param shard: the indices of the scatters around it and, last, its own.
         """
-        return _label(self._get(_Key("items", scatter, shard[:-1])).value[shard[-1]])
+        return label(self._get(_Key("items", scatter, shard[:-1])).value[shard[-1]])
 
     # --- calls
 
@@ -269,7 +268,7 @@ class WorkflowEvaluation:
         env: WDL.Env.Bindings[_Value] = WDL.Env.Bindings()
         for name, ref in expression.refs.items():
             value = yield from self._reference(ref, expression.section, shard)
-            env = env.bind(name, _shell(value))
+            env = env.bind(name, shell(value))
         document = self._document(expression.section)
         with evaluating(what, expression.position, lambda at: position_in_expression(expression, at)):
             value = self._library(document).evaluate(parse_expression(expression, document), env)
@@ -399,40 +398,3 @@ class WorkflowEvaluation:
         for given in self.plan.inputs:
             found.setdefault(given.node, []).append(given.name)
         return found
-
-
-class _SharedArray(WDL.Value.Array):
-    """An array that many expressions read.
-
-    miniwdl notes on a value which expression gave it, and walks all its parts to note it there too: 1,000 shards
-    that read one element of a large array would walk it 1,000 times. Here the note stays with the array.
-    """
-
-    @property
-    def expr(self) -> WDL.Expr.Base | None:
-        """The expression that gave the array."""
-        return self._expr
-
-    @expr.setter
-    def expr(self, rhs: WDL.Expr.Base) -> None:
-        self._expr = rhs
-
-
-def _shell(value: _Value) -> _Value:
-    """The same value in an object of its own, which an expression may annotate."""
-    return _SharedArray(value.type.item_type, value.value) if isinstance(value, WDL.Value.Array) else value
-
-
-def _label(value: _Value) -> str:
-    """A value in one short line: of a file its name, of a compound value what comes first."""
-    while not isinstance(value, WDL.Value.Map) and (first := next(iter(value.children), None)) is not None:
-        texts = (child for child in value.children if isinstance(child, WDL.Value.String))
-        value = next(texts, first) if isinstance(value, WDL.Value.Struct) else first
-    if isinstance(value, (WDL.Value.File, WDL.Value.Directory)):
-        text = value.value.rstrip("/").rpartition("/")[2]
-    elif isinstance(value, WDL.Value.String):
-        text = value.value
-    else:
-        text = json.dumps(to_json(value), ensure_ascii=False)
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
