@@ -270,7 +270,7 @@ def test_the_callback_of_a_call_that_is_skipped_is_called(airflow: EmbeddedAirfl
 @in_full
 def test_orphans_of_a_run_that_ended_are_listed_and_stopped(airflow: EmbeddedAirflow) -> None:
     run = begun(airflow)
-    listed = {task["arn"]: task for task in airflow.service.ask("orphans", stop=False)["tasks"]}
+    listed = {task["arn"]: task for task in airflow.service.ask("orphans", stop=False, where={})["tasks"]}
     mine = [listed[arn] for arn in run.running().values()]
     assert [task["orphaned"] + task["unknown"] for task in mine] == ["", ""]
     # A triggerer that is down hears of nothing.
@@ -281,7 +281,7 @@ def test_orphans_of_a_run_that_ended_are_listed_and_stopped(airflow: EmbeddedAir
             child.suspend()
         run.mark("failed", "work", 0)
         (zero, one) = run.running()["0"], run.running()["1"]
-        listed = {task["arn"]: task for task in airflow.service.ask("orphans", stop=True)["tasks"]}
+        listed = {task["arn"]: task for task in airflow.service.ask("orphans", stop=True, where={})["tasks"]}
         assert listed[zero]["orphaned"] == "its task instance has ended: failed"
         assert listed[one]["orphaned"] == ""
         stopped(run, "0")

@@ -69,7 +69,7 @@ def test_workers_that_are_killed_are_missed_and_followed(airflow: EmbeddedAirflo
             assert outputs(run) == "a"
         else:
             assert run.ended() == "failed"
-            airflow.service.ask("orphans", stop=True)
+            airflow.service.ask("orphans", stop=True, where={})
             stopped(run, "_")
         assert len(run.tasks()) == 1
         assert not run.running()
