@@ -50,6 +50,7 @@ SETTINGS = {
 class FakeEcsMeta:
     class meta:  # noqa: N801 - boto3's name
         region_name = "eu-west-1"
+        endpoint_url = "https://ecs.eu-west-1.amazonaws.com"
 
 
 def run_of(source: str, inputs: dict, **settings) -> Run:

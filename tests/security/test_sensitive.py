@@ -168,6 +168,7 @@ def begin(s3, inputs):
     class ecs:  # noqa: N801
         class meta:  # noqa: N801
             region_name = "eu-west-1"
+            endpoint_url = "https://ecs.eu-west-1.amazonaws.com"
 
     settings = EcsSettings(cluster="c", workspace="s3://b", log_group="/g", launch_type="EC2")
     return begin_run(settings, lambda name: s3 if name == "s3" else ecs, PLAN, inputs, dag_id="d", run_id="r")
@@ -179,6 +180,7 @@ def test_a_run_knows_its_secrets_in_every_process():
     class ecs:  # noqa: N801
         class meta:  # noqa: N801
             region_name = "eu-west-1"
+            endpoint_url = "https://ecs.eu-west-1.amazonaws.com"
 
     settings = EcsSettings(cluster="c", workspace="s3://b", log_group="/g", launch_type="EC2")
     inputs = {"key": SECRET, "db_password": "hunter22"}

@@ -1,0 +1,149 @@
+"""Writes docs/benchmarks.md from the results in benchmarks/results: ``python benchmarks/page.py``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+What this package costs, beside what a user would take instead. Ratios are of medians, taken in one run on one machine,
+in turn; times are context. Each line is one command, `.venv-bench/bin/python benchmarks/NAME.py`, after `make bench`
+(Debian's `postgresql` has to be there for those with a deployment: Airflow's own processes at their own pace on
+PostgreSQL). `make bench-guard` runs the cheap ones. The results are in `benchmarks/results/`, and this page is made of
+them by `python benchmarks/page.py`.
+
+"""
+THEIACOV = "wf_theiacov_illumina_pe.wdl"
+PROVIDER = "the amazon provider's deferrable `EcsRunTaskOperator`"
+
+
+class Row(NamedTuple):
+    """A line of the page: where its ratio stands in a result, and what it is to reach."""
+
+    result: str
+    where: tuple[str, ...]
+    what: str
+    against: str
+    reach: str
+
+
+ROWS = [
+    Row(
+        "against_provider",
+        ("ratios", "CPU seconds a call"),
+        "Airflow's CPU seconds for a call that does nothing, in a scatter",
+        f"the same by hand with {PROVIDER}",
+        "1/4",
+    ),
+    Row("against_provider", ("ratios", "wall"), "wall time of that run", "the same", "1/3"),
+    Row(
+        "waiting",
+        ("ratios", "ECS API calls a task-minute"),
+        "ECS API calls for a minute of a waiting call",
+        f"the trigger of {PROVIDER}",
+        "1/50",
+    ),
+    Row(
+        "waiting",
+        ("ratios", "triggerer's KiB a waiting call"),
+        "memory of the triggerer for a waiting call",
+        "the same",
+        "1/5",
+    ),
+    *(
+        Row("engines", (name, "ratios", f"airflow-wdl-ecs / {engine}"), f"wall time: {name}", f"`{engine}`", reach)
+        for name, reach in (
+            ("one call", "2"),
+            ("12 calls", "2"),
+            ("a chain of 6", "1, or what Airflow's scheduler permits"),
+            ("a scatter of 100, then a gather", "1, or what Airflow's scheduler permits"),
+        )
+        for engine in ("miniwdl", "toil")
+    ),
+    Row(
+        "large_workflow",
+        (THEIACOV, "ratios", "DAG file beyond importing Airflow / WDL.load"),
+        "import of the DAG file of a workflow of 122 calls, beyond importing Airflow",
+        "`WDL.load` of its source",
+        "1/50",
+    ),
+    Row(
+        "large_workflow",
+        (THEIACOV, "ratios", "compile / WDL.load"),
+        "compiling that workflow",
+        "`WDL.load` of its source",
+        "1.2",
+    ),
+    *(
+        Row(
+            "staging",
+            (what, "ratios", f"{way}: {tool} / aws s3 cp --recursive"),
+            f"staging {way}: {what}, {tool}",
+            plain,
+            "1",
+        )
+        for what in ("small files", "one large file")
+        for way in ("in", "out")
+        for tool in ("aws", "s5cmd")
+        for plain in ["`aws s3 cp --recursive`"]
+    ),
+]
+
+
+def at(figures: Any, where: tuple[str, ...]) -> Any:
+    """What stands at a place of the figures; None if nothing does."""
+    for name in where:
+        figures = figures.get(name) if isinstance(figures, dict) else None
+    return figures
+
+
+def table(results: dict[str, Any]) -> str:
+    """The table of ratios."""
+    lines = ["| what | against | ratio | to reach |", "|---|---|---|---|"]
+    for row in ROWS:
+        ratio = at(results.get(row.result, {}).get("figures", {}), row.where)
+        if ratio is not None:
+            lines.append(f"| {row.what} | {row.against} | {ratio:.3g} | {row.reach} |")
+    return "\n".join(lines)
+
+
+def soak(result: dict[str, Any]) -> str:
+    """What the soak found, in words."""
+    figures = result["figures"]
+    wide, small, memory = figures["one run of many calls"], figures["many runs at once"], figures["MiB"]
+    grown = ", ".join(
+        f"{name} {memory[name]['first']:.0f}, {memory[name]['most']:.0f}, {memory[name]['last']:.0f}"
+        for name in ("triggerer", "scheduler")
+    )
+    return (
+        "## Soak\n\n"
+        f"`benchmarks/soak.py`: on PostgreSQL, with {100 * figures['faults']:.0f} % of all requests to ECS and S3 "
+        "refused, throttled, not answered, answered but not heard, or cut short.\n\n"
+        "| | calls | calls lost | calls run twice | seconds |\n|---|---|---|---|---|\n"
+        f"| one run | {wide['expected']} | {wide['never ran']} | {wide['ran twice']} | {wide['seconds']} |\n"
+        f"| many runs at once | {small['expected']} | {small['never ran']} | {small['ran twice']} "
+        f"| {small['seconds']} |\n\n"
+        f"MiB at the start, at the most and at the end, children included: {grown}.\n"
+    )
+
+
+def main() -> None:
+    """Write the page."""
+    results = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))}
+    about = next(iter(results.values()))
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    machine = (
+        f"{about['machine']['cores']} cores ({about['machine']['processor']}), Python {about['machine']['python']}"
+    )
+    parts = [HEAD, table(results), "\n\n", f"Taken on {machine}; {versions}.\n"]
+    if "soak" in results:
+        parts += ["\n", soak(results["soak"])]
+    PAGE.write_text("".join(parts))
+
+
+if __name__ == "__main__":
+    main()
