@@ -113,12 +113,18 @@ class EmbeddedAirflow:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
         )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error
-        return json.loads(text) if text else None
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    text = answer.read()
+                return json.loads(text) if text else None
+            except urllib.error.HTTPError as error:
+                # Airflow says so, and does nothing, while another of its processes writes to SQLite.
+                if error.code == 503 and time.monotonic() < deadline:
+                    time.sleep(1)
+                    continue
+                raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error
 
     # Runs.
 
