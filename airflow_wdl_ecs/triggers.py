@@ -14,12 +14,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow import __version__ as airflow_version
-from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from packaging.version import Version
 
 from .errors import FINAL, WdlEcsError
 from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
+from .instance_states import state_of
 from .lifecycle import CallOutcome
 from .lineage import known_by, tell_of_call
 from .log_writer import WrittenLog
@@ -32,10 +32,10 @@ HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 ASKS_FOR_RETRIES = Version(airflow_version) >= Version("3.3.1")
 """Before Airflow 3.3.1 a task instance that a trigger fails is not tried again, whatever its retries."""
 
-ANSWER_LIMIT = 5.0
+ANSWER_LIMIT = 12.0
 """Seconds to wait for Airflow to say in which state a task instance is."""
 
-CLEARED_LIMIT = 15.0
+CLEARED_LIMIT = 12.0
 """Seconds to wait for a sign of a later try; Airflow gives ``on_kill`` 30 altogether."""
 
 CLASSPATH = "airflow_wdl_ecs.triggers.WdlEcsTaskTrigger"
@@ -157,7 +157,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         run, and that it was given to another triggerer because this one had not been heard of for a while.
         """
         try:
-            state = await self._state()
+            state = await state_of(self.task_instance, ANSWER_LIMIT)
             # A task instance that was cleared may be deferred again already, in its next try.
             if state == "deferred" and not await self._hosted().was_cleared(CLEARED_LIMIT):
                 self.log.info("another triggerer goes on with call %s: its ECS tasks run on", self.call)
@@ -172,28 +172,6 @@ class WdlEcsTaskTrigger(BaseTrigger):
             )
             return
         await self._stop("cleared or marked in Airflow, or its DAG run has ended")
-
-    async def _state(self) -> str | None:
-        """The state of the task instance in Airflow's database; None if it is gone or has none."""
-        from airflow.sdk.execution_time import task_runner
-
-        instance = self.task_instance
-        assert instance is not None
-        index = -1 if instance.map_index is None else instance.map_index
-        question = GetTaskStates(
-            dag_id=instance.dag_id,
-            run_ids=[instance.run_id],
-            task_ids=[instance.task_id],
-            map_index=index,
-        )
-        # Shielded: Airflow 3.1 takes the answer to a question that was given up for that to the next one.
-        asked = asyncio.ensure_future(task_runner.SUPERVISOR_COMMS.asend(question))
-        answer = await asyncio.wait_for(asyncio.shield(asked), ANSWER_LIMIT)
-        if not isinstance(answer, TaskStatesResult):
-            raise TypeError(f"Airflow answered {answer!r}")
-        states = answer.task_states.get(instance.run_id, {})
-        state = states.get(instance.task_id if index < 0 else f"{instance.task_id}_{index}")
-        return None if state is None else str(getattr(state, "value", state))
 
     async def _stop(self, reason: str) -> None:
         try:
