@@ -11,7 +11,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 What this package costs, beside what a user would take instead. Ratios are of medians, taken in one run on one machine,
-in turn; times are context. Each line is one command, `.venv-bench/bin/python benchmarks/NAME.py`, after `make bench`
+in turn; times are context. What is not in the table yet was not measured yet. Each line is one command, `.venv-bench/bin/python benchmarks/NAME.py`, after `make bench`
 (Debian's `postgresql` has to be there for those with a deployment: Airflow's own processes at their own pace on
 PostgreSQL). `make bench-guard` runs the cheap ones. The results are in `benchmarks/results/`, and this page is made of
 them by `python benchmarks/page.py`.
@@ -101,13 +101,22 @@ def at(figures: Any, where: tuple[str, ...]) -> Any:
     return figures
 
 
+def repeats(figures: Any) -> int:
+    """How often what a result tells of was run: the length of the first list in it."""
+    if isinstance(figures, list):
+        return len(figures)
+    found = (repeats(value) for value in figures.values()) if isinstance(figures, dict) else ()
+    return next((number for number in found if number), 0)
+
+
 def table(results: dict[str, Any]) -> str:
     """The table of ratios."""
-    lines = ["| what | against | ratio | to reach |", "|---|---|---|---|"]
+    lines = ["| what | against | ratio | to reach | runs |", "|---|---|---|---|---|"]
     for row in ROWS:
-        ratio = at(results.get(row.result, {}).get("figures", {}), row.where)
+        figures = results.get(row.result, {}).get("figures", {})
+        ratio = at(figures, row.where)
         if ratio is not None:
-            lines.append(f"| {row.what} | {row.against} | {ratio:.3g} | {row.reach} |")
+            lines.append(f"| {row.what} | {row.against} | {ratio:.3g} | {row.reach} | {repeats(figures)} |")
     return "\n".join(lines)
 
 
