@@ -13,8 +13,8 @@ HEAD = """# Benchmarks
 What this package costs, beside what a user would take instead. Ratios are of medians, taken in one run on one machine,
 in turn; times are context. What is not in the table yet was not measured yet. Each line is one command,
 `.venv-bench/bin/python benchmarks/NAME.py`, after `make bench` (Debian's `postgresql` has to be there for those with a
-deployment: Airflow's own processes at their own pace on PostgreSQL). `make bench-guard` runs the cheap ones. The results
-are in `benchmarks/results/`, and this page is made of them by `python benchmarks/page.py`.
+deployment: Airflow's own processes at their own pace on PostgreSQL). `make bench-guard` runs the cheap ones. The
+results are in `benchmarks/results/`, and this page is made of them by `python benchmarks/page.py`.
 
 """
 THEIACOV = "wf_theiacov_illumina_pe.wdl"
