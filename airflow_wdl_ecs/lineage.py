@@ -56,8 +56,8 @@ def dataset_names(values: Iterable[Any]) -> list[tuple[str, str]]:
 
 
 def operator_lineage(inputs: Iterable[Any], outputs: Iterable[Any]) -> Any:
-    """The files in an operator's inputs and outputs, as the provider takes them; None if the provider is not there."""
-    if not _provider_is_there():
+    """The files in an operator's inputs and outputs, as the provider takes them; None if nobody wants them."""
+    if not _is_in_use():
         return None
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
@@ -73,7 +73,7 @@ def known_by(task_instance: Any) -> dict[str, Any] | None:
 
     It may ask Airflow for the DAG run, so it is for a thread.
     """
-    if not _provider_is_there():
+    if not _is_in_use():
         return None
     try:
         return _known_by(task_instance.get_template_context())
@@ -82,11 +82,18 @@ def known_by(task_instance: Any) -> dict[str, Any] | None:
         return None
 
 
-def _provider_is_there() -> bool:
+def _is_in_use() -> bool:
+    """Whether OpenLineage's provider is there, and told where to send events: many have it and do not use it, and
+    importing its client takes a task a tenth of a second.
+    """
     try:
-        return find_spec("airflow.providers.openlineage") is not None
+        if find_spec("airflow.providers.openlineage") is None:
+            return False
     except ModuleNotFoundError:
         return False
+    from airflow.providers.openlineage import conf
+
+    return not conf.is_disabled()
 
 
 def _known_by(context: Context) -> dict[str, Any] | None:
@@ -95,7 +102,7 @@ def _known_by(context: Context) -> dict[str, Any] | None:
 
     instance, dag_run, task = context["ti"], context["dag_run"], context["task"]
     chosen = task.params.get("_selective_enable_ol")
-    if conf.is_disabled() or OPERATOR in conf.disabled_operators() or (conf.selective_enable() and chosen is not True):
+    if OPERATOR in conf.disabled_operators() or (conf.selective_enable() and chosen is not True):
         return None
     date = dag_run.logical_date or dag_run.run_after
     index = instance.map_index
