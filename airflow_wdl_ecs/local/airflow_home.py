@@ -73,6 +73,10 @@ class AirflowHome:
         """Exists while a run is active, and is as old as the last thing that happened in one."""
         return self.folder / "busy"
 
+    def wakeup(self, component: str) -> Path:
+        """The named pipe by which a component is told that there is something to do."""
+        return self.folder / f"{component}.wakeup"
+
     def log(self, component: str) -> Path:
         """The log file of a component."""
         return self.logs / f"{component}.log"

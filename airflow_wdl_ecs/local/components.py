@@ -16,18 +16,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from ..errors import SettingsError
 from .airflow_home import AirflowHome
 from .endpoint import Endpoint, read_endpoint
+from .pace import SCHEDULER, TRIGGERER, pace_scheduler, pace_triggerer, wake_others
 
-QUICK_PACE = 0.1
-"""Seconds between two looks of the scheduler or the triggerer when something has just happened in a run."""
-SLOW_PACE = 0.5
-"""The same when nothing has for `QUICK_AGE` seconds, or nothing runs."""
-QUICK_AGE = 10.0
 AWS_LIMIT = 90.0
 """Seconds that the embedded AWS may take to come up."""
 WORKSPACE = "airflow"
@@ -126,48 +121,36 @@ def prepare_execution_api() -> None:
     vars(airflow.api_fastapi.app)["create_task_execution_api_app"] = create
 
 
-def run_execution_api(listener: socket.socket) -> None:
+def run_execution_api(home: AirflowHome, listener: socket.socket) -> None:
     """The interface that task instances report to."""
     import uvicorn
     from airflow.api_fastapi import app as module
 
+    wake_others(home, "execution-api")
     app = module.create_app(apps="execution")
     uvicorn.run(app, fd=listener.fileno(), log_config=None, access_log=False, lifespan="on")
 
 
-def run_api_server() -> None:
+def run_api_server(home: AirflowHome) -> None:
     """Airflow's API server with the UI; no run waits for it."""
     os.nice(5)
+    wake_others(home, "api-server")
     _airflow("api-server", "--apps", "core")
 
 
 def run_scheduler(home: AirflowHome) -> None:
     """Airflow's scheduler with its local executor."""
-    from airflow.jobs import scheduler_job_runner
-
     _end_dead_jobs("SchedulerJob")
-    # Its loop sleeps by this name.
-    vars(scheduler_job_runner)["time"] = _Clock(home)
+    wake_others(home, SCHEDULER)
+    pace_scheduler(home)
     _airflow("scheduler", "--skip-serve-logs")
 
 
 def run_triggerer(home: AirflowHome) -> None:
     """Airflow's triggerer."""
-    import anyio
-    from airflow.jobs import triggerer_job_runner
-    from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
-
     _end_dead_jobs("TriggererJob")
-    service_subprocess = TriggerRunnerSupervisor._service_subprocess
-
-    def service_at_pace(self: Any, max_wait_time: float, *args: Any, **options: Any) -> Any:
-        return service_subprocess(self, min(max_wait_time, _pace(home)), *args, **options)
-
-    # Both loops of the triggerer wait for a second that Airflow has no setting for.
-    TriggerRunnerSupervisor._service_subprocess = service_at_pace  # type: ignore[method-assign]
-    vars(triggerer_job_runner)["anyio"] = SimpleNamespace(
-        Event=anyio.Event, move_on_after=lambda seconds: anyio.move_on_after(min(seconds, _pace(home)))
-    )
+    wake_others(home, TRIGGERER)
+    pace_triggerer(home)
     _airflow("triggerer", "--skip-serve-logs")
 
 
@@ -260,34 +243,8 @@ def run_control(home: AirflowHome, listener: socket.socket, token: str, idle: fl
     """Answer the requests of the command line."""
     from .control import Control
 
+    wake_others(home, "control")
     Control(home, token, idle=idle).serve(listener)
-
-
-def _pace(home: AirflowHome) -> float:
-    try:
-        quiet = time.time() - home.busy.stat().st_mtime
-    except OSError:
-        return SLOW_PACE
-    return QUICK_PACE if quiet < QUICK_AGE else SLOW_PACE
-
-
-class _Clock:
-    """The module ``time``, except that a sleep is short while a run is active, and ends when one begins."""
-
-    def __init__(self, home: AirflowHome) -> None:
-        self._home = home
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(time, name)
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep, at most for ``seconds``."""
-        if self._home.busy.exists():
-            time.sleep(min(seconds, _pace(self._home)))
-            return
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._home.busy.exists():
-            time.sleep(0.02)
 
 
 def _airflow(*arguments: str) -> None:

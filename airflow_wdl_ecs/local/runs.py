@@ -12,9 +12,11 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow._shared.timezones import timezone
 from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -115,6 +117,8 @@ def trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         dag_id,
         run_id=run_id,
         conf=conf,
+        # The scheduler asks SQLite for runs that may begin, and SQLite's clock has whole seconds.
+        run_after=timezone.utcnow() - timedelta(seconds=1),
         triggered_by=DagRunTriggeredByType.CLI,
         triggering_user_name=re.sub(r"[^\w.@-]", "_", getpass.getuser()),
     )

@@ -127,13 +127,13 @@ class Service:
         os.environ.update(components.aws_environment(endpoint))
         components.prepare_clients()
         self._add("control", lambda: components.run_control(home, listener, token, self.idle), keeping=listener)
-        self._add("execution-api", lambda: components.run_execution_api(execution), keeping=execution)
+        self._add("execution-api", lambda: components.run_execution_api(home, execution), keeping=execution)
         self._add("scheduler", lambda: components.run_scheduler(home))
         self._add("triggerer", lambda: components.run_triggerer(home))
         if self.dag_processor:
             self._add("dag-processor", components.run_dag_processor)
         # It knows the embedded AWS as the others do, for its page about runs; and no run waits for it.
-        self._add("api-server", components.run_api_server)
+        self._add("api-server", lambda: components.run_api_server(home))
 
     def _prepare_database(self) -> None:
         log = self.home.log("database")

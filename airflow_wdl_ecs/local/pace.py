@@ -1,0 +1,149 @@
+"""How often the embedded Airflow's scheduler and triggerer look at their queues, since a person waits for a local run.
+
+They look when another component wakes them (see ``wakeups``), and otherwise as seldom as will do. Airflow has settings
+for none of this, so its loops are changed where they sleep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from .airflow_home import AirflowHome
+from .wakeups import Wakeup, wake_on_commit
+
+QUICK_PACE = 0.25
+"""Seconds after which a loop looks by itself when something has just happened in a run."""
+SLOW_PACE = 0.5
+"""The same when nothing has for `QUICK_AGE` seconds, or nothing runs."""
+QUICK_AGE = 10.0
+LEAST_PAUSE = 0.02
+"""Seconds between two turns of the scheduler, however often it is woken; `REST` times the last turn, if that is more.
+A turn looks at every task instance of a run, so one for each shard that ends would take what the shards need.
+"""
+REST = 2.0
+LONGEST_PAUSE = 1.0
+
+SCHEDULER, TRIGGERER, TRIGGERS = "scheduler", "triggerer", "triggers"
+"""Who can be woken: two components, and the process of the triggerer in which the triggers run."""
+
+
+def wake_others(home: AirflowHome, component: str) -> None:
+    """Let this process wake the others that what it commits concerns.
+
+    :param component: which process this is; it does not wake itself.
+    """
+    scheduler, triggerer = Wakeup(home.wakeup(SCHEDULER)), Wakeup(home.wakeup(TRIGGERER))
+    wakes = {
+        "INSERT INTO DAG_RUN": scheduler,
+        "UPDATE DAG_RUN": scheduler,
+        "UPDATE TASK_INSTANCE": scheduler,
+        "INSERT INTO TRIGGER": triggerer,
+        "DELETE FROM TRIGGER": triggerer,
+    }
+    own = {SCHEDULER: scheduler, TRIGGERER: triggerer}.get(component)
+    wake_on_commit({change: wakeup for change, wakeup in wakes.items() if wakeup is not own})
+
+
+def pace_scheduler(home: AirflowHome) -> None:
+    """Change how the scheduler that this process is about to run sleeps."""
+    from airflow.jobs import scheduler_job_runner
+
+    # Its loop sleeps by this name.
+    vars(scheduler_job_runner)["time"] = _Clock(home)
+
+
+def pace_triggerer(home: AirflowHome) -> None:
+    """Change how both loops of the triggerer that this process is about to run wait for a second."""
+    import anyio
+    from airflow.jobs import triggerer_job_runner
+    from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
+
+    service_subprocess, run_trigger = TriggerRunnerSupervisor._service_subprocess, TriggerRunner.run_trigger
+    wakeup, triggers = Wakeup(home.wakeup(TRIGGERER)), Wakeup(home.wakeup(TRIGGERS))
+    naps = _Naps(home)
+
+    def service_at_pace(self: Any, max_wait_time: float, *args: Any, **options: Any) -> Any:
+        if self.creating_triggers or self.cancelling_triggers:
+            triggers.send()
+        with contextlib.suppress(OSError, ValueError):  # the selector may be closed at the end
+            select.select([self.selector, wakeup], [], [], min(max_wait_time, _pace(home)))
+        wakeup.clear()
+        return service_subprocess(self, 0, *args, **options)
+
+    async def run_and_wake(self: Any, *args: Any, **options: Any) -> None:
+        try:
+            await run_trigger(self, *args, **options)
+        finally:
+            asyncio.get_running_loop().call_soon(naps.end)
+
+    TriggerRunnerSupervisor._service_subprocess = service_at_pace  # type: ignore[method-assign]
+    TriggerRunner.run_trigger = run_and_wake  # type: ignore[method-assign]
+    vars(triggerer_job_runner)["anyio"] = SimpleNamespace(Event=anyio.Event, move_on_after=naps.move_on_after)
+
+
+def _pace(home: AirflowHome) -> float:
+    try:
+        quiet = time.time() - home.busy.stat().st_mtime
+    except OSError:
+        return SLOW_PACE
+    return QUICK_PACE if quiet < QUICK_AGE else SLOW_PACE
+
+
+class _Clock:
+    """The module ``time``, except that a sleep ends when somebody wakes the scheduler, and is short during a run."""
+
+    def __init__(self, home: AirflowHome) -> None:
+        self._home = home
+        self._wakeup = Wakeup(home.wakeup(SCHEDULER))
+        self._woken = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, at most for ``seconds``."""
+        turn = time.monotonic() - self._woken
+        time.sleep(max(0.0, min(seconds, max(LEAST_PAUSE, min(REST * turn, LONGEST_PAUSE)))))
+        self._wakeup.wait(min(seconds, _pace(self._home)) if self._home.busy.exists() else seconds)
+        self._woken = time.monotonic()
+
+
+class _Naps:
+    """How the loop of the process in which triggers run sleeps: until it is woken, or a trigger has ended."""
+
+    def __init__(self, home: AirflowHome) -> None:
+        self._home = home
+        self._wakeup = Wakeup(home.wakeup(TRIGGERS))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scope: Any = None
+        self._woken = False
+
+    @contextlib.contextmanager
+    def move_on_after(self, seconds: float) -> Iterator[Any]:
+        """As anyio has it, and it moves on when something is to be done."""
+        import anyio
+
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._wakeup, self._woke)
+        limit, self._woken = 0.0 if self._woken else min(seconds, _pace(self._home)), False
+        with anyio.move_on_after(limit) as self._scope:
+            yield self._scope
+        self._scope = None
+
+    def end(self) -> None:
+        """End the sleep, or the next one."""
+        if self._scope is None:
+            self._woken = True
+        else:
+            self._scope.cancel()
+
+    def _woke(self) -> None:
+        self._wakeup.clear()
+        self.end()
