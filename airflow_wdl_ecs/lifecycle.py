@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,9 +85,9 @@ async def run_call(
         outcome.outputs[shard] = None
     bound = outcome.inputs
     bound.update((shard, given) for shard, given in inputs.items() if given is not None)
-    successes = await _settle(
-        outcome, list(bound), call, lambda shard: in_thread(Ledger(run.store, call, shard).success)
-    )
+    # One list instead of three reads a shard: most shards are run once.
+    begun = await in_thread(run.store.begun_shards, call) if bound else frozenset()
+    successes = await _settle(outcome, list(bound), call, lambda shard: _success(run, call, shard, begun))
     if await _was_cleared(hosted, successes) if fresh is None else fresh:
         successes = await _forget(hosted, successes)
         log.info("%s had succeeded and was cleared: running it again", call)
@@ -99,7 +99,9 @@ async def run_call(
         outcome,
         list(successes),
         call,
-        lambda shard: _one(hosted, shard, bound[shard], successes[shard], _story(log, shard)),
+        lambda shard: _one(
+            hosted, shard, bound[shard], successes[shard], _story(log, shard), begun=shard_key(shard) in begun
+        ),
     )
     outcome.outputs.update(ended)
     for failure in outcome.failures.values():
@@ -210,14 +212,25 @@ async def _forget(
     return {shard: None if shard in earlier else success for shard, success in successes.items()}
 
 
+async def _success(run: Run, call: str, shard: Shard, begun: Collection[str]) -> Success | None:
+    """What an earlier host has brought a shard to."""
+    return await in_thread(Ledger(run.store, call, shard).success) if shard_key(shard) in begun else None
+
+
 async def _one(
-    hosted: HostedCall, shard: Shard, inputs: Mapping[str, Any], success: Success | None, log: Log
+    hosted: HostedCall,
+    shard: Shard,
+    inputs: Mapping[str, Any],
+    success: Success | None,
+    log: Log,
+    *,
+    begun: bool,
 ) -> Outputs:
     """The outputs of one shard: those of its success, or of the attempts that it takes."""
     if success is not None:
         log.info("succeeded in try %d, attempt %d: its outputs are kept", success.try_number, success.attempt)
         return success.outputs
-    return await ShardRun(hosted, shard, inputs, log).to_the_end()
+    return await ShardRun(hosted, shard, inputs, log, begun=begun).to_the_end()
 
 
 async def _keep_reason(hosted: HostedCall, shard: Shard, failure: WdlEcsError) -> None:

@@ -197,7 +197,7 @@ def open_run(settings: EcsSettings, clients: Clients, dag_id: str, run_id: str, 
     """
     s3 = clients("s3")
     layout = Layout(settings.workspace, dag_id, run_id, scope)
-    about = RunStore(s3, layout).get_json(layout.named("run.json"))
+    about = RunStore(s3, layout).shared_json("run.json")
     if about is None or about.get("format") != FORMAT:
         what = "no run" if about is None else f"a run of format {about.get('format')}, not {FORMAT},"
         raise AuthorError(

@@ -76,9 +76,14 @@ class HostedCall:
 
 
 class ShardRun:
-    """One shard of a call in one try: attempt after attempt, until one succeeds or none is left."""
+    """One shard of a call in one try: attempt after attempt, until one succeeds or none is left.
 
-    def __init__(self, hosted: HostedCall, shard: Shard, inputs: Mapping[str, Any], story: Log) -> None:
+    :param begun: whether an earlier host may have left something of the shard.
+    """
+
+    def __init__(
+        self, hosted: HostedCall, shard: Shard, inputs: Mapping[str, Any], story: Log, *, begun: bool = True
+    ) -> None:
         self.hosted = hosted
         self.run = hosted.run
         self.shard = shard
@@ -88,12 +93,13 @@ class ShardRun:
         self.ledger = Ledger(self.run.store, hosted.call, shard)
         self.given = hosted.digest(inputs)
         self.attempts: list[Attempt] = []
+        self.begun = begun
         self.times = Times(taken_up=time.time())
         self._failure: WdlEcsError | None = None
 
     async def to_the_end(self) -> Outputs:
         """The shard's outputs; raises what its last attempt failed of."""
-        self.attempts = await in_thread(self.ledger.attempts)
+        self.attempts = await in_thread(self.ledger.attempts) if self.begun else []
         outputs = await self._take_up()
         while outputs is None:
             if self._failure is not None and not self._again():
@@ -193,7 +199,8 @@ class ShardRun:
     async def _start(self, prepared: Prepared, start: Starting) -> None:
         request, settings, ecs = prepared.request, self.hosted.run.settings, self.hosted.ecs
         spot = runs_on_spot(self.attempts, self.hosted.try_number, prepared.policy, settings)
-        submitted = await submit(self.run, ecs, prepared, start, spot=spot, log=self.log)
+        submitted = await submit(self.run, ecs, prepared, start, spot=spot, log=self.log, begun=self.begun)
+        self.begun = False  # the attempts after this one are nobody else's
         self.times = replace(self.times, submitted=submitted.at)
         handle, spot = submitted.task.handle, submitted.spot
         # What an earlier try has started is that try's: its failure is no reason for this one to end.

@@ -36,6 +36,7 @@ from .aws import aws_errors, error_code, patient
 from .errors import AwsError, EvaluationError
 from .plan import Plan, Shard
 from .recent import Recent
+from .shared_reads import SharedReads
 from .task import MAX_READ
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
@@ -141,6 +142,7 @@ class Layout:
 _plans = Recent(16)
 _inputs = Recent(64)
 _outputs = Recent(4096)
+_shared = SharedReads()
 
 
 class RunStore:
@@ -266,6 +268,13 @@ class RunStore:
         data = self.get(uri)
         return None if data is None else json.loads(data)
 
+    def shared_json(self, name: str) -> Any:
+        """The JSON value of a thing of the run's own as it is now, read once for all threads that ask at a time; not to
+        be changed.
+        """
+        uri = self.layout.named(name)
+        return _shared.get(uri, lambda: self.get_json(uri))
+
     def put_json(self, uri: str, value: Any) -> None:
         """Write a value as JSON."""
         self.put(uri, json.dumps(value, indent=1, ensure_ascii=False).encode(), "application/json")
@@ -344,7 +353,7 @@ class RunStore:
 
     def read_division(self, section: str) -> dict[str, Any] | None:
         """How a scatter's shards are divided, or None if that is not known."""
-        division: dict[str, Any] | None = self.get_json(self.layout.named(f"scatters/{key_safe(section)}.json"))
+        division: dict[str, Any] | None = self.shared_json(f"scatters/{key_safe(section)}.json")
         return division
 
     # What does not change, or only with its epoch.
@@ -388,9 +397,14 @@ class RunStore:
         assert isinstance(inputs, dict)
         return inputs
 
+    def begun_shards(self, call: str) -> frozenset[str]:
+        """The shards of a call (see `shard_key`) of which there is anything; read once for all that ask at a time."""
+        uri = self.layout.call(call)
+        return _shared.get(("begun", uri), lambda: frozenset(self.folders(uri)))
+
     def epoch(self, call: str) -> str:
         """What changes when successes of a call are cleared; the outputs read under one epoch stay true in it."""
-        return str(self.get_json(f"{self.layout.call(call)}epoch.json") or "")
+        return str(self.shared_json(f"calls/{key_safe(call)}/epoch.json") or "")
 
     def begin_epoch(self, call: str, epoch: str) -> None:
         """Make every process forget the outputs of a call that it has read."""

@@ -64,17 +64,20 @@ class Submitted:
     at: float | None = None
 
 
-async def submit(run: Run, ecs: EcsClient, prepared: Prepared, start: Starting, *, spot: bool, log: Log) -> Submitted:
+async def submit(
+    run: Run, ecs: EcsClient, prepared: Prepared, start: Starting, *, spot: bool, log: Log, begun: bool = True
+) -> Submitted:
     """Have the ECS task of an attempt started, unless it has been.
 
     :param spot: whether to ask for Spot capacity first, for ``spot_capacity_timeout``.
+    :param begun: whether another host may have started it.
     :raises AwsError: if ECS refuses, or has no capacity for ``capacity_timeout``.
     :raises SettingsError: if a setting is to blame.
     """
     request, settings = prepared.request, run.settings
     definition = task_definition(request.image, settings, gpu=prepared.size.gpu)
     found, arn, _ = await asyncio.gather(
-        in_thread(result_of, run.store, request.prefix),
+        in_thread(result_of, run.store, request.prefix) if begun else asyncio.sleep(0),
         ecs.register_task_definition(definition),
         _put_scripts(run, prepared),
     )
