@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
 
 from .aws import in_thread
 from .ecs.client import EcsClient, StartedTask
-from .ecs.request import run_task, task_definition
+from .ecs.request import STAGE_IN, STAGE_OUT, may_travel, run_task, task_definition
 from .ecs.staging import stage_in_script, stage_out_script
 from .errors import AwsError
 from .preparation import Prepared
@@ -76,10 +77,15 @@ async def submit(
     """
     request, settings = prepared.request, run.settings
     definition = task_definition(request.image, settings, gpu=prepared.size.gpu)
+    scripts: Mapping[str, str] = {
+        STAGE_IN: stage_in_script(request, settings.staging_tool),
+        STAGE_OUT: stage_out_script(request, prepared.policy),
+    }
+    travel = _may_travel(run, prepared, scripts)
     found, arn, _ = await asyncio.gather(
         in_thread(result_of, run.store, request.prefix) if begun else asyncio.sleep(0),
         ecs.register_task_definition(definition),
-        _put_scripts(run, prepared),
+        _put_scripts(run, prepared, {} if travel else scripts),
     )
     if found is not None:
         # A host that died before it could record the attempt has started it, and ECS may have forgotten it.
@@ -87,7 +93,15 @@ async def submit(
 
     async def ask(spot: bool, patience: float) -> Submitted:
         """The token is the same for both capacities, so what one has started the other cannot start again."""
-        arguments = run_task(request, prepared.size, settings, definition=arn, scope=run.scope, spot=spot)
+        arguments = run_task(
+            request,
+            prepared.size,
+            settings,
+            definition=arn,
+            scope=run.scope,
+            spot=spot,
+            scripts=scripts if travel else None,
+        )
         at = time.time()
         task = await ecs.run_task(
             arguments,
@@ -111,17 +125,24 @@ async def submit(
         raise
 
 
-async def _put_scripts(run: Run, prepared: Prepared) -> None:
-    """Write the attempt's scripts to S3; ``command.sh`` is for people, stage-in carries the command itself."""
-    request, tool = prepared.request, run.settings.staging_tool
-    scripts = {
-        "command.sh": request.command,
-        "stage-in.sh": stage_in_script(request, tool),
-        "stage-out.sh": stage_out_script(request, tool, prepared.policy),
-    }
+def _may_travel(run: Run, prepared: Prepared, scripts: Mapping[str, str]) -> bool:
+    """Whether the scripts go with RunTask, which spares each container a download before it begins.
+
+    What has a secret in it goes through S3: overrides are seen by whoever may describe the task.
+    """
+    request = prepared.request
+    texts = (request.command, *request.environment.values(), *(item.uri for item in request.inputs))
+    hidden = any(secret in text for text in texts for secret in run.secrets)
+    return not hidden and may_travel(request, prepared.size, scripts)
+
+
+async def _put_scripts(run: Run, prepared: Prepared, scripts: Mapping[str, str]) -> None:
+    """Write to S3 the command, for people, and the scripts that do not travel with the request."""
+    request = prepared.request
+    texts = {"command.sh": request.command, **{f"{stage}.sh": text for stage, text in scripts.items()}}
     await asyncio.gather(
         *(
             in_thread(run.store.put, f"{request.prefix}{name}", text.encode(), "text/x-shellscript")
-            for name, text in scripts.items()
+            for name, text in texts.items()
         )
     )

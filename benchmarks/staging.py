@@ -24,7 +24,7 @@ from typing import Any
 from measure import ratios, report
 
 from airflow_wdl_ecs.ecs.resources import Policy
-from airflow_wdl_ecs.ecs.staging import stage_in_script, stage_out_script
+from airflow_wdl_ecs.ecs.staging import library, stage_in_script, stage_out_script
 from airflow_wdl_ecs.local.endpoint import Endpoint, start_server, stop_server
 from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest
 
@@ -75,7 +75,8 @@ def measured(
                 stage_in = f"aws s3 cp --only-show-errors --recursive {source} {folder}/inputs/"
                 stage_out = f"aws s3 cp --only-show-errors --recursive {folder}/work/out/ {prefix}"
             else:
-                stage_in, stage_out = stage_in_script(request, way), stage_out_script(request, way, Policy())
+                stage_in = library("stage-in", way) + stage_in_script(request, way)
+                stage_out = library("stage-out", way) + stage_out_script(request, Policy())
             timed("in", way, lambda script=stage_in: bash(script, environment), turn > 0)  # type: ignore[misc]
             # What came in goes out again.
             (folder / "work").mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
 """A `TaskRequest` as the ECS API wants it: a task definition by its content, and a RunTask (pure).
 
 The definition holds what ECS cannot override (images, roles, network, logs), so equal ones are registered once and
-reused by every attempt; what differs per attempt travels in the overrides as S3 URIs and paths, because overrides are
-limited to 8,192 characters. This module calls nothing.
+reused by every attempt; what differs per attempt travels in the overrides, which are limited to 8,192 characters: the
+scripts of its stages themselves, or where they are in S3. This module calls nothing.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from typing import Any
 from ..task import CallIdentity, TaskRequest
 from .resources import TaskSize, fargate_pair
 from .settings import EcsSettings
-from .staging import END
+from .staging import END, Stage, library
 
-STAGE_IN = "stage-in"
+STAGE_IN: Stage = "stage-in"
 COMMAND = "command"
-STAGE_OUT = "stage-out"
+STAGE_OUT: Stage = "stage-out"
 """The names of the three containers; see the design of a task in ``staging``."""
 
 SCRIPT_VARIABLE = "WDL_STAGE_SCRIPT"
 PREFIX_VARIABLE = "WDL_ATTEMPT"
 TRY_VARIABLE = "WDL_TRY"
 STREAM_PREFIX = "wdl"
+
+MOST_OVERRIDES = 8192
+"""Characters of the overrides of a RunTask, as JSON (Amazon ECS API reference, TaskOverride)."""
 
 _VOLUME = "wdl"
 _FETCH = {
@@ -37,16 +40,18 @@ _FETCH = {
     ),
 }
 _BOOT = """\
+{library}
 began=${{EPOCHREALTIME-}}
+if [[ ${script} != s3://* ]]; then eval "${script}"; fi
 for pause in {pauses} 0; do
-  # It is read whole before any of it runs: half a script must not stage half of the inputs. It ends with an exit.
+  # It is read whole before any of it runs: half a script must not stage half of the inputs. A script ends the stage.
   script=$({fetch}) && [[ $script == *'{end}' ]] && eval "$script"
   sleep "$pause"
 done
 echo "the script of this stage did not arrive" >&2
 exit 1
 """
-_PAUSES = {STAGE_IN: "1 2 4 8", STAGE_OUT: "1 2 4 8 15 30 60"}
+_PAUSES: Mapping[Stage, str] = {STAGE_IN: "1 2 4 8", STAGE_OUT: "1 2 4 8 15 30 60"}
 """Seconds between the tries to fetch a stage's script; that of stage-out has a command's work to lose."""
 
 
@@ -105,31 +110,23 @@ def run_task(
     definition: str,
     scope: str | None = None,
     spot: bool = False,
+    scripts: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """RunTask's arguments for one attempt.
 
     :param definition: ARN, or ``family:revision``, of the registered definition.
+    :param scripts: container -> the script of its stage, if they travel with the request (see `may_travel`); otherwise
+        the containers fetch them from the attempt's folder.
     :param spot: whether the attempt may run on the capacity of ``spot_capacity_providers``.
     """
     identity = request.identity
-    overrides: dict[str, Any] = {
-        "containerOverrides": [
-            _script_override(request, STAGE_IN),
-            {"name": COMMAND, "command": [f"{request.folder}/run.sh"]},
-            _script_override(request, STAGE_OUT),
-        ],
-        "cpu": str(size.cpu),
-        "memory": str(size.memory),
-    }
-    if size.disk is not None:
-        overrides["ephemeralStorage"] = {"sizeInGiB": size.disk}
     arguments: dict[str, Any] = {
         "cluster": settings.cluster,
         "taskDefinition": definition,
         "count": 1,
         "clientToken": client_token(request, scope),
         "startedBy": started_by(identity.dag_id, identity.run_id, identity.call, scope),
-        "overrides": overrides,
+        "overrides": _overrides(request, size, scripts or {}),
         "tags": _tags({**settings.tags, **_identity_tags(identity)}),
         **_where(settings, spot=spot),
     }
@@ -141,6 +138,26 @@ def run_task(
             vpc["assignPublicIp"] = "ENABLED" if settings.assign_public_ip else "DISABLED"
         arguments["networkConfiguration"] = {"awsvpcConfiguration": vpc}
     return arguments
+
+
+def may_travel(request: TaskRequest, size: TaskSize, scripts: Mapping[str, str]) -> bool:
+    """Whether the scripts of an attempt's stages are short enough to travel with its RunTask."""
+    return len(json.dumps(_overrides(request, size, scripts))) <= MOST_OVERRIDES
+
+
+def _overrides(request: TaskRequest, size: TaskSize, scripts: Mapping[str, str]) -> dict[str, Any]:
+    overrides: dict[str, Any] = {
+        "containerOverrides": [
+            _script_override(request, STAGE_IN, scripts),
+            {"name": COMMAND, "command": [f"{request.folder}/run.sh"]},
+            _script_override(request, STAGE_OUT, scripts),
+        ],
+        "cpu": str(size.cpu),
+        "memory": str(size.memory),
+    }
+    if size.disk is not None:
+        overrides["ephemeralStorage"] = {"sizeInGiB": size.disk}
+    return overrides
 
 
 def client_token(request: TaskRequest, scope: str | None = None) -> str:
@@ -185,9 +202,16 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _boot(stage: str, settings: EcsSettings) -> list[str]:
-    """What a staging container's bash runs: the script that is in S3."""
-    return ["-c", _BOOT.format(pauses=_PAUSES[stage], fetch=_FETCH[settings.staging_tool], end=END)]
+def _boot(stage: Stage, settings: EcsSettings) -> list[str]:
+    """What a staging container's bash runs: the script that it is given, or the one that is in S3."""
+    boot = _BOOT.format(
+        library=library(stage, settings.staging_tool),
+        script=SCRIPT_VARIABLE,
+        pauses=_PAUSES[stage],
+        fetch=_FETCH[settings.staging_tool],
+        end=END,
+    )
+    return ["-c", boot]
 
 
 def _container(
@@ -225,12 +249,12 @@ def _container(
     return container
 
 
-def _script_override(request: TaskRequest, container: str) -> dict[str, Any]:
+def _script_override(request: TaskRequest, container: str, scripts: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": container,
         "environment": [
             {"name": PREFIX_VARIABLE, "value": request.prefix},
-            {"name": SCRIPT_VARIABLE, "value": f"{request.prefix}{container}.sh"},
+            {"name": SCRIPT_VARIABLE, "value": scripts.get(container) or f"{request.prefix}{container}.sh"},
             {"name": TRY_VARIABLE, "value": str(request.identity.try_number)},
         ],
     }

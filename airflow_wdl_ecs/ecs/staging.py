@@ -5,8 +5,10 @@
 - **stage-out** finds what is to be kept, uploads it, and writes ``result.json`` last.
 
 The two staging scripts run in the staging image, which has bash (5 or later), GNU coreutils and one tool that moves
-files: the AWS CLI, or s5cmd. Every value is quoted for the shell; nothing from a WDL value is interpreted, except the
-command itself and, as patterns of file names, the arguments of ``glob()``. This module starts nothing.
+files: the AWS CLI, or s5cmd. What is the same for all attempts is a `library`, which stands in the task definition; the
+script of an attempt is what remains, and short enough to travel with the request as a rule. Every value is quoted for
+the shell; nothing from a WDL value is interpreted, except the command itself and, as patterns of file names, the
+arguments of ``glob()``. This module starts nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from ..errors import EvaluationError
 from ..task import OutputRequest, StageIn, TaskRequest
 from .resources import Policy
 
+Stage = Literal["stage-in", "stage-out"]
+
 _HEAD = """\
-set -u -o pipefail
 folder={folder}
 prefix={prefix}
 work="$folder/work"
@@ -82,19 +86,17 @@ _MANY = 16
 """Files of one folder that are fetched together: a process of the AWS CLI takes most of a second to begin, but one that
 fetches several lists the whole folder."""
 
-_GUARD = """\
-# What went wrong is kept beside the attempt, since a container's log may be out of reach.
-rm -rf -- "$folder/{name}.log"
-stage 2>&1 | tee "$folder/{name}.log" >&2
-code=${{PIPESTATUS[0]}}
-if (( code != 0 )); then again put_file "$folder/{name}.log" "${{prefix}}{name}.log"; fi
-exit "$code"
-{end}
+_RUN_HEAD = """\
+# Runs the command of {who}, attempt {attempt}. The image is the user's: only bash and its builtins are used here.
+folder={folder}
+set -- "$BASH" {folder}/command.sh
+environment() {{
+  :
+{environment}\
+}}
 """
 
 _RUN = """\
-# Runs the command of {who}, attempt {attempt}. The image is the user's: only bash and its builtins are used here.
-folder={folder}
 cd "$folder/work" || exit 126
 {clock}{tell}\
 : >"$folder/stdout"
@@ -103,13 +105,12 @@ exec 6<> <(:) 7<"$folder/stdout" 8<"$folder/stderr"
 tell &
 teller=$!
 exec 7<&- 8<&-
-set -- "$BASH"
 mark command_started
 # With job control the command gets a process group of its own, and a stop reaches all of it.
 set -m
 {{
-{environment}\
-  exec "$1" {folder}/command.sh
+  environment
+  exec "$1" "$2"
 }} >"$folder/stdout" 2>"$folder/stderr" 6>&- </dev/null &
 command=$!
 set +m
@@ -128,26 +129,17 @@ done
 exit "$code"
 """
 
-_STAGE_OUT = """\
-stage() {{
-  mark stage_out_started "${{began-}}"
-  upload=$folder/upload
-  exit_code=-1
-  # The command could write here: no link is followed, and bash would evaluate what is in brackets as a command.
-  if [[ -f $folder/exit_code && ! -L $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi
-  if [[ ! $exit_code =~ ^(0|[1-9][0-9]{{0,2}})$ ]]; then exit_code=-1; fi
-  cd "$work" || return
-  if {success}; then
-{wanted}\
-    sift || return
-  fi
-  link_tree || return
-  measure || return
-  again keep || return
-  write_result || return
-  again put_file "$folder/result.json" "${{prefix}}result.json"
-}}
-"""
+
+@cache
+def library(stage: Stage, tool: str) -> str:
+    """What the scripts of a stage use, and is the same for all attempts.
+
+    :param tool: ``aws`` or ``s5cmd``.
+    """
+    common = "set -u -o pipefail\n" + _bash("clock") + _bash("again") + _TOOLS[tool] + _bash("stage")
+    if stage == "stage-in":
+        return common + _bash("together") + f"run_rest={shlex.quote(_run())}\n"
+    return common + _bash("collect")
 
 
 def run_script(request: TaskRequest) -> str:
@@ -156,19 +148,25 @@ def run_script(request: TaskRequest) -> str:
     stdout and stderr go to files, and from there to the container's log: stderr whole, of stdout the beginning.
     When the command started and ended is noted in ``times``. The environment is the command's alone.
     """
+    return _run_head(request) + _run()
+
+
+def _run_head(request: TaskRequest) -> str:
     exports = "".join(f"  export {name}={shlex.quote(value)}\n" for name, value in request.environment.items())
-    return _RUN.format(
+    return _RUN_HEAD.format(
         who=_one_line(str(request.identity)),
         attempt=request.attempt,
         folder=shlex.quote(request.folder),
-        clock=_bash("clock"),
-        tell=_bash("tell"),
         environment=exports,
     )
 
 
+def _run() -> str:
+    return _RUN.format(clock=_bash("clock"), tell=_bash("tell"))
+
+
 def stage_in_script(request: TaskRequest, tool: str) -> str:
-    """The script of ``stage-in``.
+    """An attempt's script of ``stage-in``, for bash that has read the `library`.
 
     Both tools compare the length of what they download with what S3 announces; what has failed is tried again, and
     that everything has arrived is checked besides.
@@ -184,7 +182,7 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
         "umask 000",
         *(f"mkdir -p -- {_words(chunk)} || return" for chunk in _chunks(folders)),
         f'printf %s {shlex.quote(request.command)} >"$folder/command.sh" || return',
-        f'printf %s {shlex.quote(run_script(request))} >"$folder/run.sh" || return',
+        f'printf %s {shlex.quote(_run_head(request))} "$run_rest" >"$folder/run.sh" || return',
         'mark stage_in_started "${began-}"',
     ]
     fetches = _fetches_s5cmd(request.inputs) if tool == "s5cmd" else _fetches_aws(request.inputs)
@@ -194,25 +192,24 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
         body.append('  if [[ ! -e $path ]]; then echo "$path did not arrive" >&2; return 1; fi')
         body.append("done")
     body.append("mark stage_in_ended")
-    script = _head(request) + _TOOLS[tool] + _bash("together") + "stage() {\n" + "\n".join(body) + "\n}\n"
     # The log is in the attempt's folder, which must be there before the stage writes to it.
-    return script + '(umask 000; mkdir -p -- "$folder") || exit\n' + _GUARD.format(name="stage-in", end=END)
+    body += ["}", '(umask 000; mkdir -p -- "$folder") || exit', "run_stage stage-in", END, ""]
+    return _head(request) + "stage() {\n" + "\n".join(body)
 
 
-def stage_out_script(request: TaskRequest, tool: str, policy: Policy) -> str:
-    """The script of ``stage-out``; after a failure of the command it keeps only stdout and stderr.
+def stage_out_script(request: TaskRequest, policy: Policy) -> str:
+    """An attempt's script of ``stage-out``, for bash that has read the `library`; after a failure of the command it
+    keeps only stdout and stderr.
 
     It compares what S3 has of the outputs with what was to be kept, and tries again while the files are still there.
-
-    :param tool: ``aws`` or ``s5cmd``.
     """
     if policy.success is None:
         success = "(( exit_code >= 0 ))"
     else:
         success = " || ".join(f"(( exit_code == {code} ))" for code in policy.success) or "false"
-    wanted = "".join(f"    {line}\n" for line in _wanted(request.outputs, f"{request.folder}/work"))
-    stage = _STAGE_OUT.format(success=success, wanted=wanted)
-    return _head(request) + _TOOLS[tool] + _bash("collect") + stage + _GUARD.format(name="stage-out", end=END)
+    wanted = "".join(f"  {line}\n" for line in _wanted(request.outputs, f"{request.folder}/work"))
+    functions = f"succeeded() {{ {success}; }}\nwanted() {{\n  :\n{wanted}}}\n"
+    return f"{_head(request)}{functions}run_stage stage-out\n{END}\n"
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -327,8 +324,7 @@ def _bash(name: str) -> str:
 
 
 def _head(request: TaskRequest) -> str:
-    head = _HEAD.format(folder=shlex.quote(request.folder), prefix=shlex.quote(request.prefix))
-    return head + _bash("clock") + _bash("again")
+    return _HEAD.format(folder=shlex.quote(request.folder), prefix=shlex.quote(request.prefix))
 
 
 def _words(texts: Iterable[str]) -> str:

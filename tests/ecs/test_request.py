@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import replace
@@ -11,7 +12,17 @@ import botocore.model
 import botocore.validate
 import pytest
 
-from airflow_wdl_ecs.ecs.request import attempt_prefix, client_token, log_stream, run_task, started_by, task_definition
+from airflow_wdl_ecs.ecs.request import (
+    MOST_OVERRIDES,
+    SCRIPT_VARIABLE,
+    attempt_prefix,
+    client_token,
+    log_stream,
+    may_travel,
+    run_task,
+    started_by,
+    task_definition,
+)
 from airflow_wdl_ecs.ecs.resources import TaskSize
 from airflow_wdl_ecs.ecs.staging import END
 from airflow_wdl_ecs.task import CallIdentity, StageIn, TaskRequest
@@ -152,6 +163,31 @@ def test_tags_take_only_what_aws_takes():
     run = next(tag["value"] for tag in tags if tag["key"] == "wdl:run")
     assert run.startswith("a_bé")
     assert len(run) == 256
+
+
+def test_scripts_travel_with_the_request_as_far_as_ecs_takes_them():
+    size, scripts = TaskSize(1024, 2048), {"stage-in": "é" * 900, "stage-out": "'" * 900}
+    assert may_travel(REQUEST, size, scripts)
+    overrides = run_task(REQUEST, size, SETTINGS, definition="f", scripts=scripts)["overrides"]
+    assert len(json.dumps(overrides)) <= MOST_OVERRIDES
+    given = {
+        container["name"]: variable["value"]
+        for container in overrides["containerOverrides"]
+        for variable in container.get("environment", ())
+        if variable["name"] == SCRIPT_VARIABLE
+    }
+    assert given == scripts
+    assert not may_travel(REQUEST, size, {**scripts, "stage-in": "é" * 1300}), "six characters of JSON each"
+
+
+@pytest.mark.parametrize("stage", ["stage-in", "stage-out"])
+@pytest.mark.parametrize("tool", ["aws", "s5cmd"])
+def test_a_stage_runs_the_script_that_it_is_given(stage, tool):
+    boot = containers(task_definition("i", replace(SETTINGS, staging_tool=tool)))[stage]["command"]
+    script = f"declare -F again put_file run_stage >/dev/null && echo ran >&2\nexit 3\n{END}\n"
+    environment = {"PATH": os.environ["PATH"], "WDL_STAGE_SCRIPT": script}
+    done = subprocess.run(["bash", *boot], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "ran\n")
 
 
 @pytest.mark.parametrize("stage", ["stage-in", "stage-out"])

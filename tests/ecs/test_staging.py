@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_wdl_ecs.ecs import staging
 from airflow_wdl_ecs.ecs.resources import Policy
-from airflow_wdl_ecs.ecs.staging import expand_braces, run_script, stage_in_script, stage_out_script
+from airflow_wdl_ecs.ecs.staging import expand_braces, library, run_script
 from airflow_wdl_ecs.errors import EvaluationError
 from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest, TaskResult
 
@@ -126,6 +127,15 @@ def test_hostile_values_stay_data(tool, tmp_path):
         )
         assert (checked.returncode, checked.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def stage_in_script(request: TaskRequest, tool: str) -> str:
+    """What bash runs in the end: the library, and the attempt's script."""
+    return library("stage-in", tool) + staging.stage_in_script(request, tool)
+
+
+def stage_out_script(request: TaskRequest, tool: str, policy: Policy) -> str:
+    return library("stage-out", tool) + staging.stage_out_script(request, policy)
 
 
 def test_a_directory_whose_name_is_a_pattern_is_refused_for_s5cmd_only():

@@ -50,7 +50,7 @@ KILLS: Sequence[Kill] = (
     Kill("while the task stages in", _held("s3:GET", "stage-in.sh", abandon=False)),
     Kill("while the command runs", short=True),
     Kill("while the command runs; ECS has forgotten the task since", forgotten=True),
-    Kill("after the task has stopped, before its result is read", _held("s3:GET", "result.json", skip=1)),
+    Kill("after the task has stopped, before its result is read", _held("s3:GET", "result.json")),
     Kill("while outputs are read", _held("s3:GET", "/stdout"), short=True),
     Kill("after the outputs are read, before the attempt's end is recorded", _held("s3:PUT", "attempts.json", skip=1)),
     Kill("after the attempt's end is recorded, before its success is", _held("s3:PUT", "outputs.json"), short=True),
@@ -86,7 +86,7 @@ TRIGGERER_KILLS: Mapping[str, Mapping[str, Any]] = {
     "after RunTask, before its answer": _held("ecs:RunTask", after=True),
     "after RunTask, before it is recorded": _held("s3:PUT", "attempts.json"),
     "while the task stages in": _held("s3:GET", "stage-in.sh", abandon=False),
-    "after the task has stopped, before its result is read": _held("s3:GET", "result.json", skip=1),
+    "after the task has stopped, before its result is read": _held("s3:GET", "result.json"),
     "while outputs are read": _held("s3:GET", "/stdout"),
     "before the success is recorded": _held("s3:PUT", "/calls/work/_/outputs.json"),
 }
@@ -133,7 +133,7 @@ WORKER_KILLS: Sequence[WorkerKill] = (
     ),
     WorkerKill(
         "a worker that hosts a call, after the task has stopped, before its result is read",
-        hold=_held("s3:GET", "0/result.json", skip=1),
+        hold=_held("s3:GET", "0/result.json"),
         late=True,
     ),
     WorkerKill("a worker that hosts a call, while outputs are read", hold=_held("s3:GET", "0/stdout"), late=True),

@@ -16,6 +16,7 @@ import pytest
 
 from .embedded_airflow import SOON, EmbeddedAirflow, WorkflowRun, until
 from .table import TRIGGERER_KILLS
+from .world import LONG
 
 pytestmark = [pytest.mark.timeout(600)]
 in_short, in_full = pytest.mark.faults, pytest.mark.faults_in_full
@@ -29,6 +30,7 @@ task work {
     until [ -e '~{marks}/~{name}.go' ]; do sleep 0.1; done
     [ ! -e '~{marks}/~{name}.bad' ] || exit 3
     echo '~{name}'
+    # LONG
   >>>
   output { String out = read_string(stdout()) }
 }
@@ -37,7 +39,7 @@ workflow w {
   scatter (name in names) { call work { input: name, marks } }
   output { Array[String] out = work.out }
 }
-"""
+""".replace("LONG", LONG)
 ONE = WDL[: WDL.index("workflow w")] + "workflow w { input { String marks } call work { input: name = 'a', marks } }"
 HOSTS = {
     "triggerer": "",

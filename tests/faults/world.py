@@ -27,11 +27,14 @@ task work {
     head -c ~{more} /dev/zero >> kept.txt
     echo done
     exit ~{if fails then 3 else 0}
+    # LONG
   >>>
   output { String out = read_string(stdout())  File file = "kept.txt" }
   runtime { docker: "debian:12" RUNTIME }
 }
 """
+LONG = "x" * 9000
+"""So long a command that the stages' scripts are fetched from S3, where their downloads can go wrong."""
 _numbers = itertools.count(1)
 
 
@@ -79,7 +82,7 @@ class World:
 
         :param runtime: more of the task's runtime section. :param more: bytes more in its output file.
         """
-        wdl = WDL.replace("RUNTIME", runtime)
+        wdl = WDL.replace("RUNTIME", runtime).replace("LONG", LONG)
         self.place.begin(wdl, {"marks": str(self.folder), "fails": fails, "more": more})
 
     def times(self) -> int:

@@ -146,7 +146,9 @@ def test_bash_gets_names_commands_and_variables_as_they_are(tmp_path_factory, na
     request = replace(REQUEST, folder=folder, command=command, environment={"V": "\n".join(names)}, inputs=inputs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(staging._TOOLS, "aws", RECORDING)
-        script = staging.stage_in_script(request, "aws")
+        staging.library.cache_clear()
+        script = staging.library("stage-in", "aws") + staging.stage_in_script(request, "aws")
+    staging.library.cache_clear()
     done = _bash(script, root)
     assert done.returncode == 0, done.stderr
     said = (root / "attempt/said").read_bytes().split(b"\0")[:-1] if names else []

@@ -206,7 +206,18 @@ async def test_a_call_tells_neither_its_secrets_nor_anybodys_credentials(embedde
     assert not [line for line in ours if SECRET in line or "hunter22" in line]
     assert not [line for line in ours if embedded_aws.secret_key in line or embedded_aws.access_key in line]
     credentials = (embedded_aws.secret_key, embedded_aws.access_key)
-    s3, bucket = runner.client("s3"), embedded_aws.bucket
+    s3, bucket, ecs = runner.client("s3"), embedded_aws.bucket, runner.client("ecs")
+    # Whoever may describe a task sees its overrides.
+    tasks = [
+        task
+        for status in ("RUNNING", "STOPPED")
+        for arns in [ecs.list_tasks(cluster=embedded_aws.cluster, desiredStatus=status)["taskArns"]]
+        if arns
+        for task in ecs.describe_tasks(cluster=embedded_aws.cluster, tasks=arns)["tasks"]
+    ]
+    assert tasks
+    assert SECRET not in str(tasks)
+    assert "hunter22" not in str(tasks)
     keys = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="wdl/runs/direct/secrets/")["Contents"]]
     assert any(key.endswith("result.json") for key in keys)
     for key in keys:

@@ -3,7 +3,6 @@
 shopt -s nullglob
 files=() directories=() problems=() globs=()
 declare -A kept=() held=()
-root=$(realpath -- "$folder")
 
 # Each function that gives a text gives it in REPLY, since a subshell per file would be slow.
 json() {
@@ -236,4 +235,25 @@ write_result() {
   json_array "${problems[@]}"
   rm -rf -- "$folder/result.json"
   printf '%s' "$out\"problems\":$REPLY}" >"$folder/result.json"
+}
+
+# Keep what is `wanted` of a command that has `succeeded`, and write the result last.
+stage() {
+  mark stage_out_started "${began-}"
+  upload=$folder/upload
+  root=$(realpath -- "$folder") || return
+  exit_code=-1
+  # The command could write here: no link is followed, and bash would evaluate what is in brackets as a command.
+  if [[ -f $folder/exit_code && ! -L $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi
+  if [[ ! $exit_code =~ ^(0|[1-9][0-9]{0,2})$ ]]; then exit_code=-1; fi
+  cd "$work" || return
+  if succeeded; then
+    wanted
+    sift || return
+  fi
+  link_tree || return
+  measure || return
+  again keep || return
+  write_result || return
+  again put_file "$folder/result.json" "${prefix}result.json"
 }
