@@ -11,11 +11,9 @@ worker at the start of every task.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +26,7 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from .description import dag_display, describe_call, group_display, scatter_display
 from .errors import AuthorError
+from .garbage import no_collection
 from .operators import WdlEcsTaskOperator
 from .params import params_of
 from .plan import ROOT, Call, Plan, Section, load_plan
@@ -76,23 +75,11 @@ def wdl_dag(
     :raises AuthorError: if the source cannot be read or compiled, or ``call_args`` names no call.
     """
     beside = sys._getframe(1).f_code.co_filename
-    with _no_collection():
+    with no_collection():
         plan = _plan_of(source, task, beside=beside)
         return build_dag(
             plan, dag_id=dag_id, inputs=inputs, settings=settings, call_args=call_args, outlets=outlets, **dag_args
         )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Put off the collection of garbage, which would look at all of Airflow's objects in the midst, and find none."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _plan_of(source: str | Path | Plan, task: str | None, beside: str) -> Plan:

@@ -20,6 +20,7 @@ from asgiref.sync import sync_to_async
 from .aws import Clients, briefly, in_evaluation_thread, on_bad_credentials
 from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
+from .garbage import no_collection
 from .lifecycle import CallOutcome, run_call, stop_call, went_on
 from .plan import Shard
 from .reasons import keep_of_task, reason_of
@@ -29,6 +30,9 @@ from .sensitive import redact
 from .shown import ShownCall
 from .storage import shard_key
 from .xcom_values import xcom_value
+
+CALLER = "WdlEcsTaskOperator"
+"""What the requests to AWS name as their caller, as those of Airflow's own operators do."""
 
 
 def resolve_settings(overrides: Mapping[str, Any] | None = None) -> EcsSettings:
@@ -59,7 +63,8 @@ def airflow_clients(settings: EcsSettings) -> Clients:
         with making:
             found = _clients.get(which)
             if found is None:
-                found = _clients[which] = _new_client(*which)
+                with no_collection():
+                    found = _clients[which] = _new_client(*which)
                 on_bad_credentials(found, partial(_forget_client, which, found))
             return found
 
@@ -94,7 +99,14 @@ def _new_client(aws_conn_id: str | None, region: str | None, service: str) -> An
     retries: Any = {"mode": "standard", "total_max_attempts": 1 if service == "ecs" else 6}
     # Waits of many calls share one client, so its pool of connections must not be the default ten.
     config = Config(max_pool_connections=50, retries=retries)
-    hook = AwsBaseHook(aws_conn_id=aws_conn_id, region_name=region, client_type=service, config=config)
+
+    class Hook(AwsBaseHook):
+        """Airflow's, which says in its requests who makes them, and would look for that in the source of the stack."""
+
+        def _get_caller(self, target_function_name: str = "execute") -> str:
+            return CALLER
+
+    hook = Hook(aws_conn_id=aws_conn_id, region_name=region, client_type=service, config=config)
     return hook.get_client_type()
 
 

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 import msgspec
 
 from .errors import AuthorError, Position
+from .garbage import no_collection
 
 FORMAT = 1
 """The plan format that this version writes; a plan of another format is refused (regenerate it)."""
@@ -240,7 +241,7 @@ class Plan:
             raw = self.__dict__.get("_undecoded")
             if name != "decls" or raw is None:
                 raise AttributeError(f"a plan has no {name}")
-            with _plan_errors("plan"):
+            with _plan_errors("plan"), no_collection():
                 decls = _DECLS.decode(raw)
             object.__setattr__(self, "decls", decls)
             return decls
@@ -304,7 +305,7 @@ class Plan:
 
         :raises AuthorError: if it is not a plan, or one of another format; ``where`` names it.
         """
-        with _plan_errors(where):
+        with _plan_errors(where), no_collection():
             try:
                 stored = _STORED.decode(data)
                 found = stored.format

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 from types import SimpleNamespace
@@ -47,6 +48,29 @@ def test_a_connection_that_was_mended_is_taken_up_without_a_restart(
     with pytest.raises(ClientError, match="ClusterNotFoundException"):
         mended.run_task(cluster="none", taskDefinition="none")
     assert clients("ecs") is mended
+
+
+def test_requests_name_their_caller_without_a_search_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_NAMED", json.dumps({"conn_type": "aws", "login": "AKIA", "password": "secret"}))
+    monkeypatch.setattr("inspect.stack", lambda: pytest.fail("a tenth of a second, for each client"))
+    clients = airflow_clients(EcsSettings.from_options({}, {"aws_conn_id": "named", "region": "eu-west-1"}))
+    assert " Caller/WdlEcsTaskOperator " in clients("ecs").meta.config.user_agent_extra
+
+
+def test_garbage_is_not_looked_for_while_a_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    collects: list[bool] = []
+
+    def making(*which: Any) -> None:
+        collects.append(gc.isenabled())
+        raise NoCredentialsError
+
+    monkeypatch.setattr("airflow_wdl_ecs.host._new_client", making)
+    with pytest.raises(NoCredentialsError):
+        airflow_clients(EcsSettings.from_options({}, {"aws_conn_id": "kept", "region": "eu-west-1"}))("s3")
+    assert collects == [False]
+    assert gc.isenabled()
 
 
 @pytest.mark.local

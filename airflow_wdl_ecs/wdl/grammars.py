@@ -24,6 +24,8 @@ import lark
 import WDL
 from WDL import _parser
 
+from ..garbage import no_collection
+
 FOLDER = "airflow-wdl-ecs"
 """The folder in the user's cache."""
 VERSIONS = ("draft-2", "1.0", "1.1", "1.2")
@@ -70,7 +72,8 @@ def _cached(grammar: str, options: dict[str, Any]) -> lark.Lark:
         own = Path(temporary) / kept.name
         if kept.is_file():
             shutil.copyfile(kept, own)
-        parser = lark.Lark(grammar, **options, cache=_Named(own, kept))
+        with no_collection():
+            parser = lark.Lark(grammar, **options, cache=_Named(own, kept))
         own.replace(kept)
     return parser
 
