@@ -43,12 +43,15 @@ class ParameterMeta:
     example: Any = None
 
 
+NOTHING_SAID = ParameterMeta()
+
+
 def read_parameter_meta(meta: Any) -> ParameterMeta:
     """Read an input's ``parameter_meta`` as a plan has it."""
     if isinstance(meta, str):
         return ParameterMeta(description=meta.strip())
     if not isinstance(meta, Mapping):
-        return ParameterMeta()
+        return NOTHING_SAID
     minimum, maximum = _range(meta)
     return ParameterMeta(
         description=_description(meta),

@@ -1,6 +1,6 @@
 """The vocabulary of compile time: a Plan is a compiled WDL workflow.
 
-A Plan is frozen dataclasses that are plain JSON both ways. It holds slices of WDL text - each task's source, each
+A Plan is frozen values that are plain JSON both ways. It holds slices of WDL text - each task's source, each
 workflow-level expression - with their types, references and positions, never a syntax tree; so a DAG can be built
 from it without miniwdl, and a worker parses only the slice that it runs.
 
@@ -44,8 +44,7 @@ ROOT = ""
 """The id of the top-level workflow's section."""
 
 
-@dataclass(frozen=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True):
     """What a name in an expression refers to.
 
     :param node: the id of a decl, a scatter section (its variable), or a call (then the name is ``call.output``).
@@ -58,8 +57,7 @@ class Ref:
     output: str | None = None
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(msgspec.Struct, frozen=True):
     """A workflow-level expression, as WDL text that parses on its own.
 
     :param text: the expression in WDL.
@@ -72,19 +70,17 @@ class Expression:
     type: str
     section: str
     position: Position
-    refs: dict[str, Ref] = field(default_factory=dict)
+    refs: dict[str, Ref] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """What an expression or type of one WDL document needs to be parsed: its version and its structs' text."""
 
     wdl_version: str
     structs: str = ""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """A scope: the workflow, an inlined subworkflow, a scatter or a conditional.
 
     :param parent: the id of the enclosing section, or None for the workflow itself.
@@ -106,8 +102,7 @@ class Section:
     upstream: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Decl:
+class Decl(msgspec.Struct, frozen=True):
     """A declaration.
 
     :param type: its declared WDL type.
@@ -126,8 +121,7 @@ class Decl:
     input: str | None = None
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A task call: one operator, one ECS task per shard and attempt.
 
     :param task: key of ``Plan.tasks``.
@@ -141,12 +135,11 @@ class Call:
     name: str
     task: str
     position: Position
-    inputs: dict[str, Expression] = field(default_factory=dict)
+    inputs: dict[str, Expression] = msgspec.field(default_factory=dict)
     upstream: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A task's slice: a WDL document of its own, with the structs that it needs.
 
     :param source: the document's text; parses and typechecks alone.
@@ -163,12 +156,11 @@ class Task:
     position: Position
     line_offset: int = 0
     command: str = ""
-    meta: dict[str, Any] = field(default_factory=dict)
-    parameter_meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = msgspec.field(default_factory=dict)
+    parameter_meta: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """Something a run may set.
 
     :param name: without the workflow's name: ``x``, ``align.x`` (a subworkflow's), ``sort.threads`` (a call's).
@@ -190,12 +182,11 @@ class Input:
     has_default: bool = False
     default: Any = None
     default_text: str = ""
-    schema: dict[str, Any] = field(default_factory=dict)
+    schema: dict[str, Any] = msgspec.field(default_factory=dict)
     meta: Any = None
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """An output of the workflow: its name, the decl that computes it, and its WDL type."""
 
     name: str

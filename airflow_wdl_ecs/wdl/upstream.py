@@ -7,7 +7,8 @@ through them, at any distance. Pure graph work on the plan's own parts; it knows
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ..plan import Call, Decl, Expression, Section
 
