@@ -31,6 +31,27 @@ FOLDER = "airflow-wdl-ecs"
 VERSIONS = ("draft-2", "1.0", "1.1", "1.2")
 """The versions of WDL that `prepare` makes ready."""
 
+_DOCUMENT = """
+task of_all_kinds {
+  String text = "one ~{1 + 2}, ${3}" + 'two' # three
+  Array[File?]+? files = []
+  Map[String, Pair[Int, Float]] both = {"four": (5, 6.7)}
+  command <<< echo ~{sep=" " files} ${text} >>>
+  output { File said = stdout() Boolean is = !defined(files) && (text == "" || both["four"].left >= 1) }
+  runtime { docker: "image" memory: 1 }
+  meta { words: "text" numbers: [1, 2.5, true] }
+  parameter_meta { text: "text" }
+}
+workflow all_kinds {
+  scatter (one in range(3)) {
+    if (one < 2) { call of_all_kinds as some { input: text = one, files = [one] } }
+  }
+  output { Array[File?] said = some.said }
+}
+"""
+_EXPRESSION = """if a.b[0] && !(c < 1.5) then f("x ~{d}", [1, -2]) + 'y' else {"z": (e, true)}"""
+"""A parser makes a part of its lexer ready when a text first needs it: these need most of them."""
+
 
 def keep_parsers() -> None:
     """From now on, take the parsers that miniwdl wants from the user's cache, and leave there those that are not."""
@@ -41,8 +62,8 @@ def keep_parsers() -> None:
 def prepare() -> None:
     """Make the parsers of every version of WDL ready, in a process from which others are forked."""
     for version in VERSIONS:
-        WDL.parse_document("task nothing { command {} }", version)
-        WDL.parse_expr("1", version)
+        WDL.parse_document(_DOCUMENT, version)
+        WDL.parse_expr(_EXPRESSION, version)
 
 
 class _LarkWithCache:
