@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -158,6 +159,45 @@ class Deployment:
             self.processes[component].wait(10)
 
 
+class Memory:
+    """MiB of each component over time, in a thread."""
+
+    def __init__(self, airflow: Deployment, every: float) -> None:
+        self._airflow = airflow
+        self._every = every
+        self._done = threading.Event()
+        self._start = time.monotonic()
+        self.samples: list[dict[str, float]] = []
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def _sample(self) -> None:
+        while not self._done.wait(self._every):
+            memory = {name: round(size, 1) for name, size in self._airflow.memory().items()}
+            self.samples.append({"seconds": round(time.monotonic() - self._start), **memory})
+
+    def stop(self) -> None:
+        """Take no more samples."""
+        self._done.set()
+        self._thread.join()
+
+    def summary(self) -> dict[str, Any]:
+        """At the start, at the most and at the end, per component; and the samples, at most forty."""
+        names = [name for name in self.samples[0] if name != "seconds"] if self.samples else []
+        step = -(-len(self.samples) // 40) or 1
+        return {
+            **{
+                name: {
+                    "first": self.samples[0][name],
+                    "most": max(sample[name] for sample in self.samples),
+                    "last": self.samples[-1][name],
+                }
+                for name in names
+            },
+            "samples": self.samples[::step],
+        }
+
+
 def _tree(process: psutil.Process) -> list[psutil.Process]:
     try:
         return [process, *process.children(recursive=True)]
@@ -232,15 +272,17 @@ def _environment(folder: Path, dags: Path, database: str, port: int, endpoint: E
 
 
 @contextlib.contextmanager
-def deployment(folder: Path, dags: Path, **options: str) -> Iterator[Deployment]:
+def deployment(folder: Path, dags: Path, endpoint: Endpoint | None = None, **options: str) -> Iterator[Deployment]:
     """Start everything, and stop it afterwards.
 
     :param folder: for the database, logs and state. :param dags: the DAG folder.
+    :param endpoint: an AWS to use in place of an embedded one.
     :param options: more of Airflow's options, as ``section__option="value"``.
     """
     (folder / "logs").mkdir(parents=True)
     with postgresql(folder / "postgresql") as database:
-        endpoint = start_server(folder / "aws", containers="plain")
+        own = endpoint is None
+        endpoint = endpoint or start_server(folder / "aws", containers="plain")
         environment = _environment(folder, dags, database, free_port(), endpoint)
         environment |= {f"AIRFLOW__{name.upper()}": value for name, value in options.items()}
         airflow = Deployment(environment["AIRFLOW__API__BASE_URL"], endpoint, environment, folder / "logs")
@@ -261,4 +303,5 @@ def deployment(folder: Path, dags: Path, **options: str) -> Iterator[Deployment]
         finally:
             for component in reversed(list(airflow.processes)):
                 airflow.kill(component)
-            stop_server(folder / "aws")
+            if own:
+                stop_server(folder / "aws")

@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from deployment import Deployment, deployment
+from deployment import Deployment, Memory, deployment
 from measure import report
 
 from airflow_wdl_ecs import compile_wdl
@@ -65,45 +64,6 @@ task last {
 }
 """
 CALLS_OF_SMALL = 5
-
-
-class Memory:
-    """MiB of each component over time, in a thread."""
-
-    def __init__(self, airflow: Deployment, every: float) -> None:
-        self._airflow = airflow
-        self._every = every
-        self._done = threading.Event()
-        self._start = time.monotonic()
-        self.samples: list[dict[str, float]] = []
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-
-    def _sample(self) -> None:
-        while not self._done.wait(self._every):
-            memory = {name: round(size, 1) for name, size in self._airflow.memory().items()}
-            self.samples.append({"seconds": round(time.monotonic() - self._start), **memory})
-
-    def stop(self) -> None:
-        """Take no more samples."""
-        self._done.set()
-        self._thread.join()
-
-    def summary(self) -> dict[str, Any]:
-        """At the start, at the most and at the end, per component; and the samples, at most forty."""
-        names = [name for name in self.samples[0] if name != "seconds"] if self.samples else []
-        step = -(-len(self.samples) // 40) or 1
-        return {
-            **{
-                name: {
-                    "first": self.samples[0][name],
-                    "most": max(sample[name] for sample in self.samples),
-                    "last": self.samples[-1][name],
-                }
-                for name in names
-            },
-            "samples": self.samples[::step],
-        }
 
 
 def journal(path: Path, expected: set[str]) -> dict[str, Any]:

@@ -56,7 +56,9 @@ def import_airflow() -> None:
 
     # What every DAG file, worker and trigger would import.
     from .. import dag, lifecycle, run, scatter, triggers  # noqa: F401
-    from ..wdl import inputs, task_evaluation, workflow_evaluation  # noqa: F401
+    from ..wdl import grammars, inputs, task_evaluation, workflow_evaluation  # noqa: F401
+
+    grammars.prepare()
 
     @event.listens_for(Engine, "connect")
     def _relax(connection: Any, record: Any) -> None:
