@@ -93,10 +93,7 @@ class Aws:
         if arn is None:
             arn = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/c/{uuid.uuid4().hex}"
             self.tokens[asked["clientToken"]] = arn
-            containers = [
-                {"name": override["name"], "lastStatus": "RUNNING"}
-                for override in asked["overrides"]["containerOverrides"]
-            ]
+            names = [override["name"] for override in asked["overrides"]["containerOverrides"]]
             self.tasks[arn] = {
                 "taskArn": arn,
                 "clusterArn": f"arn:aws:ecs:us-east-1:{ACCOUNT}:cluster/c",
