@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Literal
 
 from ..errors import EvaluationError
 from ..task import OutputRequest, StageIn, TaskRequest
+from .fetching import folders, patterns
 from .resources import Policy
 
 Stage = Literal["stage-in", "stage-out"]
@@ -37,15 +37,9 @@ _TOOLS = {
     "aws": """\
 fetch_file() { aws s3 cp --only-show-errors "$1" "$2"; }
 fetch_folder() { aws s3 cp --only-show-errors --recursive "$1" "$2/"; }
-# fetch_named FROM TO NAME...: these files of a folder.
-fetch_named() {
-  local from=$1 to=$2 name only=()
-  shift 2
-  for name; do only+=("--include=$name"); done
-  aws s3 cp --only-show-errors --recursive --exclude='*' "${only[@]}" "$from" "$to"
-}
 put_file() { aws s3 cp --only-show-errors "$1" "$2"; }
-put_folder() { aws s3 cp --only-show-errors --recursive "$1/" "$2"; }
+# It says a line for each file that S3 has taken.
+put_folder() { REPLY=$(aws s3 cp --no-progress --recursive "$1/" "$2" | wc -l); }
 # How many objects, and how many bytes, are below a prefix.
 stored() {
   REPLY=$(aws s3 ls --recursive --summarize "$1" | tail -n 2 | tr -dc '0-9\\n' | tr '\\n' ' ')
@@ -69,7 +63,7 @@ fetch_folder() {
   said=$(s5cmd --log error cp "$1*" "$2/" 2>&1) || [[ $said == *"no object found"* ]] || { echo "$said" >&2; return 1; }
 }
 put_file() { s5cmd --log error cp --raw "$1" "$2"; }
-put_folder() { s5cmd --log error cp "$1/" "$2"; }
+put_folder() { REPLY=; s5cmd --log error cp "$1/" "$2"; }
 # How many objects, and how many bytes, are below a prefix.
 stored() {
   local bytes objects _
@@ -82,9 +76,11 @@ stored() {
 END = "# That is all of it."
 """The last line of a staging script, without which it has not arrived whole."""
 
-_MANY = 16
-"""Files of one folder that are fetched together: a process of the AWS CLI takes most of a second to begin, but one that
-fetches several lists the whole folder."""
+_PATTERNS = 100
+"""Patterns that a process of the AWS CLI is given: it compares each object with each twice, and remembers 256."""
+
+_WORTH = 500
+"""Objects that are listed for one file to be fetched, at most: so many take longer than a process that fetches it."""
 
 _RUN_HEAD = """\
 # Runs the command of {who}, attempt {attempt}. The image is the user's: only bash and its builtins are used here.
@@ -138,7 +134,7 @@ def library(stage: Stage, tool: str) -> str:
     """
     common = "set -u -o pipefail\n" + _bash("clock") + _bash("again") + _TOOLS[tool] + _bash("stage")
     if stage == "stage-in":
-        return common + _bash("together") + f"run_rest={shlex.quote(_run())}\n"
+        return common + _bash("together") + _bash("folders") + f"run_rest={shlex.quote(_run())}\n"
     return common + _bash("collect")
 
 
@@ -176,11 +172,11 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
     """
     parents = {posixpath.dirname(item.path) for item in request.inputs if not item.directory}
     parents |= {item.path for item in request.inputs if item.directory}
-    folders = [f"{request.folder}/work", *sorted(parents)]
+    needed = [f"{request.folder}/work", *sorted(parents)]
     body = [
         # The command may run as any user of its image.
         "umask 000",
-        *(f"mkdir -p -- {_words(chunk)} || return" for chunk in _chunks(folders)),
+        *(f"mkdir -p -- {_words(chunk)} || return" for chunk in _chunks(needed)),
         f'printf %s {shlex.quote(request.command)} >"$folder/command.sh" || return',
         f'printf %s {shlex.quote(_run_head(request))} "$run_rest" >"$folder/run.sh" || return',
         'mark stage_in_started "${began-}"',
@@ -201,7 +197,7 @@ def stage_out_script(request: TaskRequest, policy: Policy) -> str:
     """An attempt's script of ``stage-out``, for bash that has read the `library`; after a failure of the command it
     keeps only stdout and stderr.
 
-    It compares what S3 has of the outputs with what was to be kept, and tries again while the files are still there.
+    It sees that S3 has taken what was to be kept, and tries again while the files are still there.
     """
     if policy.success is None:
         success = "(( exit_code >= 0 ))"
@@ -277,23 +273,25 @@ def _wanted(outputs: OutputRequest, work: str) -> Iterable[str]:
 
 
 def _fetches_aws(inputs: Sequence[StageIn]) -> Iterable[str]:
-    """Files beside each other in one process, if they are `_MANY`; a name that is a pattern goes by itself."""
-    alone, beside = [], defaultdict(list)
-    for item in inputs:
-        (source, _, name), (target, _, staged) = item.uri.rpartition("/"), item.path.rpartition("/")
-        if item.directory or name != staged or any(char in item.uri for char in "*?[]"):
-            alone.append(item)
-        else:
-            beside[source, target].append(item)
-    for (source, target), items in beside.items():
-        if len(items) < _MANY:
-            alone += items
-            continue
-        for names in _chunks([posixpath.basename(item.path) for item in items]):
-            yield f"together again fetch_named {_words([f'{source}/', f'{target}/', *names])}"
+    """Files of folders by few processes, into a folder of their own; the others, and what did not come, one by one."""
+    found, alone = folders(inputs)
+    for number, folder in enumerate(found):
+        names = folder.names()
+        start = f"together fetch_matching {_WORTH * len(names)} {shlex.quote(folder.uri)} "
+        for wanted in _chunks(patterns(names), _PATTERNS):
+            yield f'{start}"$folder/fetched/{number}/" {_words(wanted)}'
     for item in alone:
         function = "fetch_folder" if item.directory else "fetch_file"
         yield f"together again {function} {shlex.quote(item.uri)} {shlex.quote(item.path)}"
+    if not found:
+        return
+    yield "finish || return"
+    for number, folder in enumerate(found):
+        for (below, target), beside in folder.places.items():
+            at = f'{shlex.quote(folder.uri + below)} "$folder/fetched/{number}/"{shlex.quote(below)}'
+            for chunk in _chunks(beside):
+                yield f"place {at} {_words([target, *chunk])} || return"
+    yield 'rm -rf -- "$folder/fetched"'
 
 
 def _fetches_s5cmd(inputs: Sequence[StageIn]) -> Iterable[str]:

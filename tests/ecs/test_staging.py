@@ -47,7 +47,8 @@ if "CALLS" in os.environ:
 only = [a.partition("=")[2] for a in sys.argv if a.startswith("--include=")]
 left_out = [a for a in sys.argv if a.startswith("--exclude=")]
 assert left_out == (["--exclude=*"] if only else [])
-arguments = [a for a in sys.argv[1:] if a != "--only-show-errors" and a not in left_out and a[:10] != "--include="]
+quiet = ("--only-show-errors", "--no-progress")
+arguments = [a for a in sys.argv[1:] if a not in (*quiet, *left_out) and a[:10] != "--include="]
 assert arguments[:2] in (["s3", "cp"], ["s3", "ls"]), arguments
 recursive = "--recursive" in arguments
 *source, target = [a for a in arguments[2:] if a not in ("--recursive", "--summarize")]
@@ -86,6 +87,8 @@ else:
     paths = [pathlib.Path(at) / n for at, _, ns in os.walk(root, followlinks=True) for n in ns] if recursive else [root]
     for path in paths:
         s3.upload_file(str(path), bucket, prefix + (str(path.relative_to(root)) if recursive else ""))
+        if "--only-show-errors" not in sys.argv:
+            print("upload:", path, "to", target)
 """
 
 
@@ -377,8 +380,83 @@ def test_many_files_of_one_folder_are_fetched_by_few_processes(stage):
         name: name.encode() for name in names
     }
     if stage.tool == "aws":
-        # All at once, and by themselves the two whose names are patterns.
-        assert len((stage.root / "calls").read_text().splitlines()) == 3
+        assert len((stage.root / "calls").read_text().splitlines()) == 1
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["command.sh", "inputs", "run.sh", "stage-in.log", "times", "work", *["fetch"] * (stage.tool == "s5cmd")]
+    )
+
+
+@pytest.mark.local
+def test_a_file_of_each_of_many_folders_is_fetched_by_few_processes(stage):
+    """What a scatter leaves is gathered."""
+    folder, key = stage.root / "attempt", f"in/{stage.root.name}"
+    inputs = []
+    for number in range(40):
+        for name in ("out [1].txt", "log"):
+            uri = stage.put(f"{key}/call/{number}/work/{name}", f"{number} {name}".encode())
+            if number != 7 or name != "log":
+                inputs.append(StageIn(uri, f"{folder}/inputs/{number}/{name}"))
+    inputs.append(StageIn(stage.put(f"{key}/call/x", b"x"), f"{folder}/inputs/x/x"))
+    inputs.append(StageIn(stage.put(f"{key}/other/x", b"alone"), f"{folder}/inputs/y/x"))
+    stage.environment["CALLS"] = str(stage.root / "calls")
+    done = stage.script(stage_in_script(stage.request(inputs=tuple(inputs)), stage.tool))
+    assert (done.returncode, done.stderr) == (0, "")
+    for number in range(40):
+        arrived = {path.name: path.read_text() for path in (folder / f"inputs/{number}").iterdir()}
+        assert arrived == {name: f"{number} {name}" for name in ("out [1].txt", "log") if (number, name) != (7, "log")}
+    assert ((folder / "inputs/x/x").read_text(), (folder / "inputs/y/x").read_text()) == ("x", "alone")
+    if stage.tool == "aws":
+        assert len((stage.root / "calls").read_text().splitlines()) == 2
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("stage", ["aws"], indirect=True)
+def test_what_does_not_come_with_its_folder_comes_by_itself(stage):
+    """The folder may not be listed, as where a role lacks s3:ListBucket; or it lacks a file, which then is named."""
+    key = f"in/{stage.root.name}"
+    uris = [stage.put(f"{key}/{number}", b"%d" % number) for number in range(20)]
+    tool = shutil.which("aws", path=stage.environment["PATH"])
+    broken = stage.root / "broken"
+    broken.mkdir()
+    (broken / "aws").write_text(
+        f'#!/bin/bash\n[[ $* != *recursive* ]] || {{ echo "AccessDenied" >&2; exit 1; }}\nexec {tool} "$@"\n'
+    )
+    (broken / "aws").chmod(0o755)
+    inputs = tuple(StageIn(uri, f"{stage.root}/attempt/inputs/0/{uri.rpartition('/')[2]}") for uri in uris)
+    path = stage.environment["PATH"]
+    stage.environment["PATH"] = f"{broken}:{path}"
+    done = stage.script(stage_in_script(stage.request(inputs=inputs), "aws"))
+    assert (done.returncode, done.stderr) == (0, "AccessDenied\n")
+    assert [Path(item.path).read_text() for item in inputs] == [str(number) for number in range(20)]
+    stage.environment["PATH"] = path
+    stage.s3.delete_object(Bucket=stage.bucket, Key=f"{key}/7")
+    shutil.rmtree(stage.root / "attempt")
+    done = stage.script(stage_in_script(stage.request(inputs=inputs), "aws"))
+    assert done.returncode != 0
+    assert "404" in done.stderr
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("stage", ["aws"], indirect=True)
+def test_a_folder_that_would_take_long_to_list_is_left_alone(stage):
+    key = f"in/{stage.root.name}"
+    uris = [stage.put(f"{key}/{number}", b"%d" % number) for number in range(20)]
+    tool = shutil.which("aws", path=stage.environment["PATH"])
+    slow = stage.root / "slow"
+    slow.mkdir()
+    # One that never ends, of a folder with as many objects as S3 likes to tell of.
+    (slow / "aws").write_text(
+        f'#!/bin/bash\n[[ $* != *--include* ]] || exec sleep 600\n[[ $* != "s3 ls"* ]] || exec yes\nexec {tool} "$@"\n'
+    )
+    (slow / "aws").chmod(0o755)
+    stage.environment["PATH"] = f"{slow}:{stage.environment['PATH']}"
+    inputs = tuple(StageIn(uri, f"{stage.root}/attempt/inputs/0/{uri.rpartition('/')[2]}") for uri in uris)
+    script = stage_in_script(stage.request(inputs=inputs), "aws")
+    assert "\npatience=10\n" in script
+    done = stage.script(script.replace("\npatience=10\n", "\npatience=0.2\n"))
+    said = f"s3://{stage.bucket}/{key}/ has more than 10000 objects: its files are fetched one by one\n"
+    assert (done.returncode, done.stderr) == (0, said)
+    assert [Path(item.path).read_text() for item in inputs] == [str(number) for number in range(20)]
 
 
 @pytest.mark.local
@@ -620,9 +698,13 @@ def test_a_command_that_left_no_exit_code_is_told_from_one_that_did(stage):
 
 @pytest.mark.local
 def test_thousands_of_files_take_one_process_not_thousands(stage):
+    stage.environment["CALLS"] = str(stage.root / "calls")
     result = stage.all(stage.request("for i in {1..1500}; do echo $i >f$i; done", outputs=OutputRequest(globs=("f*",))))
     assert len(result.files) == len(result.globs["f*"]) == 1500
     assert len(stage.kept()) == 1500
+    if stage.tool == "aws":
+        # The files, and the result.
+        assert len((stage.root / "calls").read_text().splitlines()) == 2
 
 
 @pytest.mark.local

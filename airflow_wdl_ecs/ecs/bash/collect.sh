@@ -154,8 +154,12 @@ link_tree() {
   # The command could write here, and a link that it left would be followed to what only this container has.
   rm -rf -- "$upload" || return
   mkdir -p -- "$upload/work" || return
+  linked=${#files[@]}
   for file in stdout stderr; do
-    if [[ -f $folder/$file && ! -L $folder/$file ]]; then ln -s -- "$folder/$file" "$upload/$file" || return; fi
+    if [[ -f $folder/$file && ! -L $folder/$file ]]; then
+      ln -s -- "$folder/$file" "$upload/$file" || return
+      linked=$(( linked + 1 ))
+    fi
   done
   for index in "${!files[@]}"; do
     file=/${files[index]}
@@ -189,11 +193,11 @@ measure() {
   for file in "${sizes[@]}"; do total=$(( total + file )); done
 }
 
-# Upload what is kept, and see that S3 has as much of it.
+# Upload what is kept, and see that S3 has as much of it: where the tool does not say so of every file, by a listing.
 keep() {
   local objects bytes
   put_folder "$upload" "$prefix" || return
-  (( ${#files[@]} > 0 )) || return 0
+  (( ${#files[@]} > 0 && REPLY != linked )) || return 0
   stored "${prefix}work/"
   read -r objects bytes <<<"$REPLY"
   if (( ${objects:-0} < ${#files[@]} || ${bytes:-0} < total )); then
