@@ -65,7 +65,7 @@ def measured(
         if keep:
             times[direction].setdefault(way, []).append(round(time.perf_counter() - start, 2))
 
-    source = f"s3://{bucket}/source/"
+    source = f"s3://{bucket}/source/{work.name}/"
     bash(f"aws s3 cp --only-show-errors --recursive {files}/ {source}", environment)
     for turn in range(runs + 1):
         for way in (PLAIN, "aws", "s5cmd"):
