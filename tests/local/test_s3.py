@@ -32,10 +32,22 @@ def test_an_object_comes_back_with_its_metadata(s3: Any, embedded_aws: Endpoint,
     assert got["Body"].read() == body
     assert (got["ETag"], got["ContentType"], got["Metadata"]) == (put["ETag"], "text/x", {"who": "me"})
     assert got["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
-    assert s3.head_object(Bucket="wdl", Key=key)["ContentLength"] == 1000
+    head = s3.head_object(Bucket="wdl", Key=key)
+    assert (head["ContentLength"], head["ETag"], head["ContentType"]) == (1000, put["ETag"], "text/x")
+    assert (head["Metadata"], head["LastModified"]) == ({"who": "me"}, got["LastModified"])
     s3.delete_object(Bucket="wdl", Key=key)
     with pytest.raises(ClientError, match="NoSuchKey"):
         s3.get_object(Bucket="wdl", Key=key)
+
+
+def test_the_head_of_an_object_tells_its_checksum_where_that_is_asked(s3: Any) -> None:
+    put = s3.put_object(Bucket="wdl", Key="sum", Body=b"0123", ChecksumAlgorithm="SHA256")
+    head = s3.head_object(Bucket="wdl", Key="sum", ChecksumMode="ENABLED")
+    assert head["ChecksumSHA256"] == put["ChecksumSHA256"]
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket="wdl", Key="no such")
+    # A connection is as good after it as before.
+    assert [s3.head_object(Bucket="wdl", Key="sum")["ContentLength"] for _ in range(5)] == [4] * 5
 
 
 @pytest.mark.parametrize(
