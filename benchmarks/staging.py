@@ -4,7 +4,9 @@ Many small files, and one large one; by the scripts of an attempt's stage-in and
 staging tools, and by ``aws s3 cp --recursive`` of the same files, in turn. The AWS CLI is that of ``.venv-others``
 (requirements/others.txt), put first on PATH.
 
-python benchmarks/staging.py [--files 1000] [--kib 4] [--gib 5] [-n RUNS] [-o RESULT.json]
+python benchmarks/staging.py [--files 1000] [--kib 4] [--gib 5] [-n RUNS] [--large-runs RUNS] [-o RESULT.json]
+
+Each is run once more, first, to warm up. 5 GiB need 25 GiB of disk.
 """
 
 from __future__ import annotations
@@ -111,7 +113,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--kib", type=int, default=4, help="of each small file")
     parser.add_argument("--gib", type=float, default=5, help="of the large file")
-    parser.add_argument("-n", "--runs", type=int, default=5)
+    parser.add_argument("-n", "--runs", type=int, default=5, help="with the small files")
+    parser.add_argument("--large-runs", type=int, default=3, help="with the large one")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     if not (OTHERS / "aws").exists():
@@ -130,11 +133,14 @@ def main() -> None:
                 for _ in range(int(options.gib * 64)):
                     file.write(os.urandom(16 * 2**20))
             environment = environment_of(endpoint)
-            for what, files in (("small files", small), ("one large file", large)):
+            for what, files, runs in (
+                ("small files", small, options.runs),
+                ("one large file", large, options.large_runs),
+            ):
                 listed = sorted(path.name for path in files.iterdir())
                 work = folder / "work" / what.replace(" ", "-")
                 figures[what] = measured(
-                    listed, files, bucket=endpoint.bucket, work=work, environment=environment, runs=options.runs
+                    listed, files, bucket=endpoint.bucket, work=work, environment=environment, runs=runs
                 )
                 shutil.rmtree(files)
         finally:
