@@ -1,5 +1,5 @@
 """Answers plain GetObject requests from files, whole or in ranges, in place of moto, which reads whole objects into
-memory; and plain HeadObject requests, of which some tools send one before each download, in a third of moto's time.
+memory; and plain HeadObject requests, of which some tools send one before each download, in less time than moto takes.
 
 Only what is plain: no query, no conditions but ``If-Match``, one range, and no checksum asked of HeadObject. Everything
 else is moto's.
