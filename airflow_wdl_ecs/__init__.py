@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .plan import Plan, load_plan
     from .wdl.lower import compile_wdl
     from .workflow_operators import outputs_asset, triggering_output
+    from .xcom_reading import read_outputs
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ _HOMES = {
     "compile_wdl": "wdl.lower",
     "load_plan": "plan",
     "outputs_asset": "workflow_operators",
+    "read_outputs": "xcom_reading",
     "triggering_output": "workflow_operators",
     "wdl_dag": "dag",
     "wdl_task_group": "dag",
@@ -43,6 +45,7 @@ __all__ = [
     "compile_wdl",
     "load_plan",
     "outputs_asset",
+    "read_outputs",
     "triggering_output",
     "wdl_dag",
     "wdl_task_group",

@@ -29,7 +29,7 @@ from .scatter import label_of, map_index_prefixes
 from .sensitive import redact
 from .shown import ShownCall
 from .storage import shard_key
-from .xcom_values import xcom_value
+from .xcom_values import Reference, bytes_of, limited, xcom_value
 
 CALLER = "WdlEcsTaskOperator"
 """What the requests to AWS name as their caller, as those of Airflow's own operators do."""
@@ -218,10 +218,9 @@ class HostedCall:
         JSON. That will do for the calls of a workflow's own DAG, whose values are in the run's folder; not where other
         tasks read them, nor where a deployment keeps its XComs elsewhere.
         """
-        from airflow.sdk.bases.xcom import BaseXCom
         from airflow.sdk.execution_time.xcom import XCom
 
-        if self.task_id is None or (self.scope is None and XCom is BaseXCom):
+        if self.task_id is None or (self.scope is None and not has_own_backend()):
             return False
         where = {"dag_id": self.dag_id, "task_id": self.task_id, "run_id": self.run_id, "map_index": self.map_index}
         push = sync_to_async(partial(XCom.set, "return_value", outputs, **where), thread_sensitive=False)
@@ -270,18 +269,47 @@ def _longest_rendered() -> int:
     return int(conf.getint("core", "max_templated_field_length", fallback=4096))
 
 
-def xcom_of(outcome: CallOutcome, scope: str | None) -> Any:
+def has_own_backend() -> bool:
+    """Whether the deployment keeps its XComs by a backend of its own, which is to deal with large values itself."""
+    from airflow.sdk.bases.xcom import BaseXCom
+    from airflow.sdk.execution_time.xcom import XCom
+
+    return XCom is not BaseXCom
+
+
+def xcom_limit(settings: EcsSettings) -> int:
+    """Bytes of an XCom at most, for what a worker pushes; 0 for no limit."""
+    return 0 if has_own_backend() else settings.xcom_max_bytes
+
+
+def xcom_of(outcome: CallOutcome, call: str, scope: str | None, *, whole: bool = False) -> Any:
     """What a call leaves in XCom: its outputs; by shard (``{"0.2": {...}}``) where the instance ran several.
 
     A skipped shard's outputs are null. In a workflow's own DAG the calls have their values from the run's folder, and
     people look at XComs: these are without secrets.
 
+    What would be larger than ``xcom_max_bytes`` has references for the largest outputs; for the shards with the largest
+    outputs, where there are several; and for all of them at once if so many references were too large themselves.
+
+    :param call: the call's id in the plan.
     :param scope: of the run; None in a workflow's own DAG. Where there is one, other tasks compute with the outputs.
+    :param whole: leave out nothing: for a backend that keeps large values elsewhere.
     """
     outputs: dict[Shard, Any] = outcome.outputs if scope is not None else redact(outcome.outputs, outcome.secrets)
-    if len(outputs) == 1:
-        return xcom_value(next(iter(outputs.values())))
-    return xcom_value({shard_key(shard): values for shard, values in outputs.items()})
+    by_key = xcom_value({shard_key(shard): values for shard, values in outputs.items()})
+    only = next(iter(by_key.values())) if len(by_key) == 1 else None
+    if whole or outcome.run is None:
+        return only if len(by_key) == 1 else by_key
+    most, folder = outcome.run.settings.xcom_max_bytes, outcome.run.store.layout.call(call)
+    if len(by_key) == 1:
+        uri = f"{folder}{next(iter(by_key))}/outputs.json"
+        return only if only is None else limited(only, most, lambda name: (uri, ("outputs", name)))
+    found = limited(by_key, most, lambda key: (f"{folder}{key}/outputs.json", ("outputs",)))
+    if not most or bytes_of(found) <= most:
+        return found
+    return Reference(
+        folder, ("outputs",), bytes_of(by_key), (shard_key(min(outputs)), shard_key(max(outputs)))
+    ).to_json()
 
 
 def failure_of(outcome: CallOutcome) -> WdlEcsError | None:

@@ -42,12 +42,14 @@ class CallOutcome:
     :param failures: of each shard that failed.
     :param inputs: of each shard that was to run.
     :param secrets: the texts of the run that must not be shown.
+    :param run: the run; None if it could not be opened.
     """
 
     outputs: dict[Shard, Outputs | None] = field(default_factory=dict)
     failures: dict[Shard, WdlEcsError] = field(default_factory=dict)
     inputs: dict[Shard, Mapping[str, Any]] = field(default_factory=dict)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    run: Run | None = field(default=None, repr=False)
 
 
 async def run_call(
@@ -76,7 +78,7 @@ async def run_call(
     run.check_width(f"call {call}", len(shards))
     log = DiscreetLog(log, run.secrets)
     hosted = HostedCall(run, call, try_number, ecs, uuid.uuid4().hex, audience)
-    outcome = CallOutcome(secrets=run.secrets)
+    outcome = CallOutcome(secrets=run.secrets, run=run)
     inputs = await _settle(
         outcome, shards, call, lambda shard: in_evaluation_thread(evaluation.call_inputs, call, shard)
     )

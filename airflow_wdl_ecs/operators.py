@@ -26,6 +26,7 @@ from .links import CALL_LINKS, EcsTaskLink, run_page
 from .plan import Plan
 from .task_context import airflow_errors, begin_run_of, keeping_reason, secrets_given, settings_overrides
 from .templates import TemplatedInputs, as_given, read_texts
+from .xcom_reading import read_outputs
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .host import HostedCall
     from .lifecycle import CallOutcome
     from .shown import ShownCall
+    from .storage import RunStore
 
 SHARD_LABEL = "{{ task.shard_label(ti) }}"
 """The `map_index_template` of a call in a scatter. A worker renders it; Airflow has no way for a triggerer to."""
@@ -58,7 +60,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
             task_id="align", wdl="align.wdl", task="bwa_mem", inputs={"reads": "s3://bucket/{{ ds }}/reads.fq"}
         )
 
-    Its XCom is the task's outputs, name -> value, files as ``s3://`` URIs.
+    Its XCom is the task's outputs, name -> value, files as ``s3://`` URIs; of large ones see `read_outputs`.
 
     :param wdl: the WDL source (a path, URL or text) or a compiled `Plan`; for use on its own.
     :param task: which task of ``wdl``, if it has several.
@@ -111,6 +113,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
         self._lineage: Any = None
         self._waiting: asyncio.Task[Any] | None = None
         self._killed = False
+        self._labels: dict[tuple[str, int], str] = {}
         self.shown_links: dict[str, str] = {}
         if deferrable and (self.outlets or self._post_execute_hook is not None):
             raise AuthorError(
@@ -161,9 +164,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
         with airflow_errors():
             call, scope = self._which(context)
             if self.wdl is not None:
-                secrets = secrets_given(self._plan, self.inputs)
-                with keeping_reason(context, self.settings, scope, secrets):
-                    begin_run_of(self._plan, read_texts(self._plan, self.inputs), context, self.settings, scope)
+                self._begin(context, scope)
         instance = context["ti"]
         self.shown_links = {EcsTaskLink.key: run_page(instance.dag_id, instance.run_id, call=call, scope=scope)}
         if self.deferrable:
@@ -181,8 +182,18 @@ class WdlEcsTaskOperator(TemplatedInputs):
             )
         return self._run_here(context, call, scope)
 
+    def _begin(self, context: Context, scope: str | None) -> None:
+        """Begin the run of an operator on its own."""
+
+        def secrets(settings: EcsSettings, store: RunStore) -> tuple[str, ...]:
+            return secrets_given(self._plan, self.inputs)(settings, store)
+
+        with keeping_reason(context, self.settings, scope, secrets):
+            self.inputs = read_outputs(self.inputs, self.settings)
+            begin_run_of(self._plan, read_texts(self._plan, self.inputs), context, self.settings, scope)
+
     def _run_here(self, context: Context, call: str, scope: str | None) -> Any:
-        from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
+        from .host import HostedCall, failure_of, has_own_backend, instance_of, was_skipped, xcom_of
 
         self._running = HostedCall(
             **instance_of(context["ti"], self.retries),
@@ -200,7 +211,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
                 raise failure
         if was_skipped(outcome):
             raise AirflowSkipException(f"the condition around call {call} is false")
-        return xcom_of(outcome, scope)
+        return xcom_of(outcome, call, scope, whole=has_own_backend())
 
     def _which(self, context: Context) -> tuple[str, str | None]:
         """The call's id, and what tells this task instance's folder from others of the run, on its own."""
@@ -274,14 +285,19 @@ class WdlEcsTaskOperator(TemplatedInputs):
 
         Airflow fails a task whose label cannot be rendered, so this raises nothing.
         """
-        index = task_instance.map_index
+        index, instance = task_instance.map_index, (task_instance.run_id, task_instance.map_index)
+        if instance in self._labels:
+            # Airflow renders it before the task has run and after, and the list is long.
+            return self._labels[instance]
         try:
             shards = next(
                 task
                 for task in self.dag.tasks
                 if getattr(task, "section", None) == self.scatter and getattr(task, "scope", None) == self.scope
             )
-            return str(task_instance.xcom_pull(task_ids=shards.task_id, map_indexes=-1)[index])
+            labels = task_instance.xcom_pull(task_ids=shards.task_id, map_indexes=-1)
+            self._labels[instance] = str(labels[index])
+            return self._labels[instance]
         except Exception as error:
             self.log.warning("the label of shard %s is not known: %r", index, error)
             return str(index)

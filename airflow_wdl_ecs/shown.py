@@ -29,6 +29,7 @@ from .run import Run
 from .sensitive import redact
 from .storage import shard_key
 from .task import TaskRequest
+from .xcom_values import bytes_of
 
 RENDERED = "rendered"
 """The XCom with a call's rendered view, where no worker could write Airflow's own."""
@@ -37,7 +38,7 @@ AFTER = 5.0
 """Seconds that an attempt runs before its links are put; those of a shorter one come with the call's end."""
 
 MOST_SHARDS = 20
-"""Shards of one task instance that its rendered view shows."""
+"""Shards of one task instance that its rendered view shows; fewer if they are larger than an XCom may be."""
 
 _PAUSE = 3.0
 """Seconds to leave the triggerer to others after each second that putting links took."""
@@ -185,7 +186,11 @@ class ShownCall:
         label = {"shard": self._label} if self._label else {}
         if self._only is not None:
             return {**label, **views[self._only]}
-        return {**label, "shards": {shard_key(shard): views[shard] for shard in sorted(views)[:MOST_SHARDS]}}
+        shards = {shard_key(shard): views[shard] for shard in sorted(views)[:MOST_SHARDS]}
+        most = self._run.settings.xcom_max_bytes
+        while most and len(shards) > 1 and bytes_of(shards) > most:
+            shards.popitem()
+        return {**label, "shards": shards}
 
     def _view(self, attempt: Attempt, request: TaskRequest) -> dict[str, Any]:
         asked = {name: amount for name, amount in asdict(request.resources).items() if amount}

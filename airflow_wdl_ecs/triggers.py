@@ -18,7 +18,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from packaging.version import Version
 
 from .errors import FINAL, WdlEcsError
-from .host import HostedCall, failure_of, instance_of, was_skipped, xcom_of
+from .host import HostedCall, failure_of, has_own_backend, instance_of, was_skipped, xcom_of
 from .instance_states import state_of
 from .lifecycle import CallOutcome
 from .lineage import known_by, tell_of_call
@@ -125,9 +125,11 @@ class WdlEcsTaskTrigger(BaseTrigger):
             return self._failed(end, redact(reason, outcome.secrets))
         if was_skipped(outcome):
             return TriggerEvent("skipped") if "skipped" in self.told_by_worker else TaskSkippedEvent()
-        outputs = xcom_of(outcome, self.scope)
-        pushed = await self._hosted().push_outputs(outputs, log)
-        return TaskSuccessEvent(xcoms={**({} if pushed else {"return_value": outputs}), **shown.xcoms})
+        outputs = xcom_of(outcome, self.call, self.scope, whole=has_own_backend())
+        if await self._hosted().push_outputs(outputs, log):
+            return TaskSuccessEvent(xcoms=shown.xcoms)
+        # The event goes past the backend into Airflow's database.
+        return TaskSuccessEvent(xcoms={"return_value": xcom_of(outcome, self.call, self.scope), **shown.xcoms})
 
     def _failed(self, end: str, reason: str) -> TriggerEvent:
         if ASKS_FOR_RETRIES and end not in self.told_by_worker:

@@ -27,13 +27,15 @@ from .task_context import (
     settings_overrides,
 )
 from .templates import TemplatedInputs, as_given, read_texts
-from .xcom_values import xcom_value
+from .xcom_reading import read_outputs
+from .xcom_values import limited, xcom_value
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context, XComArg
 
     from .ecs.settings import EcsSettings
+    from .storage import RunStore
 
 MOST_EXTRA = 32 * 1024
 """Bytes of outputs as JSON that an asset event carries."""
@@ -73,19 +75,26 @@ class WdlInputsOperator(TemplatedInputs):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin the run."""
+        from .host import xcom_limit
         from .shown import run_links
         from .story import as_json
 
-        given = (self.inputs, given_inputs(self.plan, context, self._names)) if self.scope is None else (self.inputs,)
-        secrets = secrets_given(self.plan, *given)
+        def secrets(settings: EcsSettings, store: RunStore) -> tuple[str, ...]:
+            own = self.scope is not None
+            given = (self.inputs,) if own else (self.inputs, given_inputs(self.plan, context, self._names))
+            return secrets_given(self.plan, *given)(settings, store)
+
         with airflow_errors(), keeping_reason(context, self.settings, self.scope, secrets):
+            self.inputs = read_outputs(self.inputs, self.settings)
             run = begin_run_of(self.plan, self._all_inputs(context), context, self.settings, self.scope)
             log = DiscreetLog(self.log, run.secrets)
             for name, value in run.shown_inputs.items():
                 log.info("input %s = %s", name, as_json(value))
             log.info("the run's folder is %s", run.folder)
             self.shown_links = run_links(run, self.log)
-            return {"folder": run.folder, "inputs": xcom_value(run.shown_inputs)}
+            uri, most = run.store.layout.named("inputs.json"), xcom_limit(run.settings)
+            shown = {name: xcom_value(value) for name, value in run.shown_inputs.items()}
+            return {"folder": run.folder, "inputs": limited(shown, most, lambda name: (uri, (name,)))}
 
     def _all_inputs(self, context: Context) -> dict[str, Any]:
         """What the DAG run gives, and for the rest what the DAG's author gives."""
@@ -145,7 +154,8 @@ class WdlScatterOperator(BaseOperator):
 class WdlOutputsOperator(BaseOperator):
     """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, returns them (XCom).
 
-    Each output is an XCom of its own as well, by its name, so that another task can take ``outputs.output["bam"]``.
+    Each output is an XCom of its own as well, by its name, so that another task can take ``outputs.output["bam"]``; of
+    large ones see `read_outputs`.
     Each asset among its ``outlets`` gets an event that says what came out (see `asset_extra`).
 
     :param scope: as the ``inputs`` task has it.
@@ -167,6 +177,7 @@ class WdlOutputsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate the outputs."""
+        from .host import xcom_limit
         from .run import finish_run
         from .shown import run_links
         from .story import as_json
@@ -182,7 +193,9 @@ class WdlOutputsOperator(BaseOperator):
             for asset in self.outlets:
                 if isinstance(asset, Asset):
                     context["outlet_events"][asset].extra = asset_extra(run.folder, outputs, run.secrets)
-            return {name: xcom_value(value) for name, value in outputs.items()}
+            uri, most = run.store.layout.named("outputs.json"), xcom_limit(run.settings)
+            found = {name: xcom_value(value) for name, value in outputs.items()}
+            return limited(found, most, lambda name: (uri, (name,)))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """The files that the workflow was given and those that it gives, for the OpenLineage provider."""

@@ -157,6 +157,13 @@ class EcsSettings:
         "The value itself is in the run's folder in S3, in the command, and in the DAG run's conf.",
         example="*password*, *token*, license_key",
     )
+    xcom_max_bytes: int = _setting(
+        65_536,
+        "integer",
+        "Bytes of JSON that an XCom has at most; of larger values it says where in the run's folder they are. 0 for no "
+        "limit. An XCom backend of the deployment's own gets all values as they are.",
+        example="0",
+    )
     max_shards: int = _setting(
         100_000,
         "integer",

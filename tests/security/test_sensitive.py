@@ -135,8 +135,8 @@ def test_what_is_wrong_with_a_secret_does_not_say_it():
 
 def test_xcoms_that_only_people_read_are_without_them():
     outcome = CallOutcome({(): {"said": f"<{SECRET}>", "n": 1}}, secrets=(SECRET,))
-    assert xcom_of(outcome, None) == {"said": "<***>", "n": 1}
-    assert xcom_of(outcome, "align") == {"said": f"<{SECRET}>", "n": 1}
+    assert xcom_of(outcome, "align", None) == {"said": "<***>", "n": 1}
+    assert xcom_of(outcome, "align", "align") == {"said": f"<{SECRET}>", "n": 1}
 
 
 def test_an_asset_event_leaves_outputs_with_them_to_the_runs_folder():
