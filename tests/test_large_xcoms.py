@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from airflow.sdk import DAG, task
+from airflow.sdk.bases.xcom import BaseXCom
 from airflow.utils.state import DagRunState, TaskInstanceState
 
 from airflow_wdl_ecs import host, read_outputs
@@ -17,6 +19,7 @@ from airflow_wdl_ecs.host import xcom_of
 from airflow_wdl_ecs.ledger import Ledger, Success
 from airflow_wdl_ecs.lifecycle import CallOutcome
 from airflow_wdl_ecs.operators import WdlEcsTaskOperator
+from airflow_wdl_ecs.triggers import WdlEcsTaskTrigger
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.xcom_values import NOTE, Reference, bytes_of, limited
 
@@ -193,6 +196,53 @@ def test_a_value_is_read_once_however_many_outputs_are_in_it(folder):
     made.s3.calls.clear()
     assert read_outputs(found) == {"a": LONG, "b": LONG}
     assert [what for what, _ in made.s3.calls] == ["get"]
+
+
+class Backend(BaseXCom):
+    """A deployment's own; it fails if it is told to."""
+
+    got: ClassVar[list] = []
+    fails = False
+
+    @classmethod
+    def set(cls, key, value, **where):
+        if cls.fails:
+            raise OSError("no such disk")
+        cls.got.append(value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "scope", "refers", "pushed"),
+    [
+        (None, None, True, 0),
+        ("works", None, False, 1),
+        ("works", "align", False, 1),
+        ("fails", None, True, 0),
+        ("fails", "align", True, 0),
+    ],
+)
+async def test_a_trigger_sends_no_large_value_past_the_backend(folder, monkeypatch, backend, scope, refers, pushed):
+    made = folder(1000, scope=scope)
+    outputs = {"lines": LONG, "n": 1}
+    outcome = made.outcome({(): outputs})
+    instance = {"dag_id": "d", "run_id": "r", "task_id": "align", "try_number": 1, "map_index": -1}
+    trigger = WdlEcsTaskTrigger("align", scope=scope, instance=instance)
+    monkeypatch.setattr(Backend, "got", [])
+    monkeypatch.setattr(Backend, "fails", backend == "fails")
+    if backend is not None:
+        monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom", Backend)
+
+    async def ended(*_: object):
+        return outcome, None
+
+    monkeypatch.setattr(trigger, "_outcome", ended)
+    (event,) = [event async for event in trigger.run()]
+    assert len(Backend.got) == pushed
+    assert all(value == outputs for value in Backend.got)
+    assert ("return_value" in event.xcoms) == refers
+    if refers:
+        assert bytes_of(event.xcoms) < 1000
+        assert read_outputs(event.xcoms["return_value"]) == outputs
 
 
 WIDE = """
