@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from airflow_wdl_ecs.scatter import WIDEST
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
@@ -140,6 +143,34 @@ def soak(result: dict[str, Any]) -> str:
     )
 
 
+def wide_scatter(result: dict[str, Any]) -> str:
+    """What the scheduler bears, in words; of several runs the medians."""
+    figures = result["figures"]
+    lines = []
+    for width, runs in figures["widths"].items():
+
+        def middle(*where: str, runs: list[Any] = runs) -> float:
+            return statistics.median(at(run, where) for run in runs)
+
+        cpu = (f"{middle(f'{name} CPU milliseconds an instance'):.0f}" for name in ("scheduler's", "database's"))
+        small, loops = "seconds of a small run meanwhile", "seconds of the scheduler's loops"
+        lines.append(
+            f"| {width} | {' | '.join(cpu)} | {middle('seconds a shard'):.2f} "
+            f"| {middle(loops, 'longest'):.1f} | {middle(loops, 'longest, CPU'):.1f} "
+            f"| {middle(small, 'median'):.0f} | {middle(small, 'longest'):.0f} | {len(runs)} |\n"
+        )
+    return (
+        "## Wide scatters\n\n"
+        "`benchmarks/wide_scatter.py`: on PostgreSQL, a mapped task group of two tasks that end at once in the "
+        "triggerer, over more and more instances; meanwhile a small workflow, which takes "
+        f"{figures['seconds of a small run alone']:.0f} s alone. A scatter of more than {WIDEST} shards is divided "
+        "into chunks because of this.\n\n"
+        "| mapped over | scheduler's CPU ms a task instance | database's | seconds a shard | longest loop of the "
+        "scheduler, s | of it CPU, s | small run, s | the longest | runs |\n|---|---|---|---|---|---|---|---|---|\n"
+        + "".join(lines)
+    )
+
+
 def main() -> None:
     """Write the page."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))}
@@ -151,6 +182,8 @@ def main() -> None:
     parts = [HEAD, table(results), "\n\n", f"Taken on {machine}; {versions}.\n"]
     if "soak" in results:
         parts += ["\n", soak(results["soak"])]
+    if "wide_scatter" in results:
+        parts += ["\n", wide_scatter(results["wide_scatter"])]
     PAGE.write_text("".join(parts))
 
 

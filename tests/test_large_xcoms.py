@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from airflow_wdl_ecs.errors import AuthorError, AwsError
 from airflow_wdl_ecs.host import xcom_of
 from airflow_wdl_ecs.ledger import Ledger, Success
 from airflow_wdl_ecs.lifecycle import CallOutcome
-from airflow_wdl_ecs.operators import WdlEcsTaskOperator
+from airflow_wdl_ecs.operators import STARTS_FROM_TRIGGER, WdlEcsTaskOperator
 from airflow_wdl_ecs.triggers import WdlEcsTaskTrigger
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.xcom_values import NOTE, Reference, bytes_of, limited
@@ -348,4 +349,6 @@ def test_no_task_asks_for_the_xcoms_of_shards(airflow_on_embedded_aws, monkeypat
     assert dag_run.state == DagRunState.SUCCESS
     # A worker renders the label of its own shard, by the one list of them.
     assert {(task_id, task_ids) for task_id, _, task_ids in pulls} == {("fill", "scatter_size.shards")}
-    assert len(pulls) == len(set(pulls)) == 4
+    # One that a worker defers is executed anew when it resumes.
+    most = 2 if deferrable and not STARTS_FROM_TRIGGER else 1
+    assert max(Counter(pulls).values()) <= most
