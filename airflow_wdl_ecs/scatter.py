@@ -22,8 +22,8 @@ WIDEST = 500
 
 Airflow's scheduler hands all instances of a call over in one turn of its loop, in which it schedules nothing else and
 does not say that it lives; after 30 s it counts as dead (``[scheduler] scheduler_health_check_threshold``). That turn
-took it 3 s of CPU for 250 instances and 13 s for 1,000 (``benchmarks/wide_scatter.py``, Airflow 3.3.2), and with the
-database's part and others on the machine, 9 s and 49 s by the clock. So 500 are safe, and 1,000 are not everywhere.
+took it 3 s of CPU for 250 instances, 13 s for 1,000 and 22 s for 2,000 (``benchmarks/wide_scatter.py``, Airflow 3.3.2);
+by the clock of a busy machine, with the database's part, 9 s, 49 s and 91 s. So 500 are safe, and 1,000 are not.
 """
 
 
