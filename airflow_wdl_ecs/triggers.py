@@ -114,6 +114,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         if self.instance is None:
             # Where a worker has deferred, Airflow has told OpenLineage that the task instance has begun.
             known = await asyncio.to_thread(known_by, self.task_instance)
+            _forget_dag(self.task_instance)
             await tell_of_call(known, None)
         outcome, failure = await self._outcome(shown, log)
         reason = "" if failure is None else _reason(failure)
@@ -197,6 +198,17 @@ class WdlEcsTaskTrigger(BaseTrigger):
 
 def _reason(failure: Exception) -> str:
     return str(failure) if isinstance(failure, WdlEcsError) else f"{type(failure).__name__}: {failure}"
+
+
+def _forget_dag(task_instance: Any) -> None:
+    """Let go of the DAG: Airflow reads one for each trigger, to render its fields, and keeps it as long as it waits."""
+    context = getattr(task_instance, "_cached_template_context", None)
+    if context is not None:
+        # It is among the arguments of Airflow's coroutine, too.
+        context.clear()
+        task_instance._cached_template_context = None
+    if hasattr(task_instance, "task"):
+        task_instance.task = None
 
 
 _stopping: set[asyncio.Future[None]] = set()

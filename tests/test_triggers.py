@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -151,6 +153,28 @@ async def test_a_call_that_succeeds_says_what_ran_and_where_to_see_it(begun, req
     assert rendered["image"] == "none"
     assert "sleep 0" in rendered["command"]
     assert json.loads(json.dumps(rendered)) == rendered
+
+
+@pytest.mark.skipif(not STARTS_FROM_TRIGGER, reason="a trigger knows its task only where it starts it")
+async def test_a_trigger_lets_go_of_the_dag_that_airflow_has_read_for_it(begun, request):
+    trigger = begun()
+
+    class Task:
+        params: dict = {}  # noqa: RUF012
+
+    task = Task()
+    context = {"task": task, "dag": object()}
+    instance = SimpleNamespace(
+        **vars(trigger.task_instance), task=task, _cached_template_context=context, get_template_context=lambda: context
+    )
+    trigger._task_instance = instance
+    gone = weakref.ref(task)
+    del task
+    assert isinstance((await event_of(trigger))[0], TaskSuccessEvent)
+    instance.get_template_context = None
+    gc.collect()
+    assert gone() is None
+    assert context == {}
 
 
 async def test_a_command_that_fails_fails_its_task(begun):
