@@ -254,7 +254,7 @@ class HostedCall:
 
     def _open_run(self) -> Run:
         settings = resolve_settings(self.settings)
-        run = open_run(settings, airflow_clients(settings), self.dag_id, self.run_id, scope=self.scope)
+        run = open_run(settings, airflow_clients(settings), self.dag_id, self.run_id, scope=self.scope, call=self.call)
         mask_secrets(run)
         return run
 

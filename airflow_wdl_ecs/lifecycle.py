@@ -49,7 +49,7 @@ class CallOutcome:
     failures: dict[Shard, WdlEcsError] = field(default_factory=dict)
     inputs: dict[Shard, Mapping[str, Any]] = field(default_factory=dict)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    run: Run | None = field(default=None, repr=False)
+    run: Run | None = field(default=None, repr=False, compare=False)
 
 
 async def run_call(

@@ -11,10 +11,12 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from .aws import Clients, side_by_side
 from .ecs.console import is_amazon
@@ -27,6 +29,7 @@ from .task import StageIn
 
 if TYPE_CHECKING:
     from .wdl.beside import Beside
+    from .wdl.shared_values import SharedValues
     from .wdl.workflow_evaluation import WorkflowEvaluation
 
 FORMAT = 1
@@ -54,6 +57,10 @@ class Run:
     """The names of the inputs that must not be shown."""
     console: bool = False
     """Whether the AWS console knows its ECS tasks and files."""
+    epochs: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Call -> its epoch, as it was when this process first asked for outputs of the call."""
+    shared: SharedValues | None = field(default=None, repr=False, compare=False)
+    """What the shards of one call share of the run's values."""
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
@@ -75,8 +82,15 @@ class Run:
         """The run's values; it keeps what it has evaluated, so it is for one host of one call."""
         from .wdl.workflow_evaluation import WorkflowEvaluation
 
-        most = self.settings.max_shards
-        return WorkflowEvaluation(self.plan, self.inputs, self.store, self.call_outputs, self.beside, most_shards=most)
+        return WorkflowEvaluation(
+            self.plan,
+            self.inputs,
+            self.store,
+            self.call_outputs,
+            self.beside,
+            most_shards=self.settings.max_shards,
+            shared=self.shared,
+        )
 
     @cached_property
     def beside(self) -> Beside:
@@ -118,14 +132,10 @@ class Run:
 
     def call_outputs(self, call: str, shard: Shard) -> dict[str, Any] | None:
         """The outputs of a shard of a call, or None if it has not succeeded."""
-        epoch = self._epochs.get(call)
+        epoch = self.epochs.get(call)
         if epoch is None:
-            epoch = self._epochs[call] = self.store.epoch(call)
+            epoch = self.epochs[call] = self.store.epoch(call)
         return self.store.call_outputs(call, shard, epoch)
-
-    @cached_property
-    def _epochs(self) -> dict[str, str]:
-        return {}
 
 
 def begin_run(
@@ -188,10 +198,20 @@ def begin_run(
     return run
 
 
-def open_run(settings: EcsSettings, clients: Clients, dag_id: str, run_id: str, *, scope: str | None = None) -> Run:
+def open_run(
+    settings: EcsSettings,
+    clients: Clients,
+    dag_id: str,
+    run_id: str,
+    *,
+    scope: str | None = None,
+    call: str | None = None,
+) -> Run:
     """Find a run that has begun.
 
     The plan and the inputs are kept by the process, so all calls of a run read them once.
+
+    :param call: the call that is to be run: its shards in this process evaluate once what they have in common.
 
     :raises AuthorError: if it has not begun, or was begun by a version whose runs this one does not know.
     """
@@ -205,9 +225,30 @@ def open_run(settings: EcsSettings, clients: Clients, dag_id: str, run_id: str, 
         )
     store = RunStore(s3, layout, _readable(about, settings))
     inputs = store.inputs(about["inputs"])
-    return _run(
-        settings, clients, store.plan(about["plan"]), inputs, store, sensitive=tuple(about.get("sensitive", ()))
-    )
+    run = _run(settings, clients, store.plan(about["plan"]), inputs, store, sensitive=tuple(about.get("sensitive", ())))
+    return run if call is None else replace(run, **_shared_by_shards(run, about, call))
+
+
+_shared: WeakValueDictionary[Hashable, SharedValues] = WeakValueDictionary()
+_sharing = threading.Lock()
+
+
+def _shared_by_shards(run: Run, about: Mapping[str, Any], call: str) -> dict[str, Any]:
+    """What this process has evaluated for other shards of a call, as long as any of them runs.
+
+    It holds for this plan, these inputs and, of the calls before it, these epochs.
+    """
+    from .wdl.shared_values import SharedValues
+
+    upstream = run.plan.call_by_id[call].upstream
+    epochs = dict(zip(upstream, side_by_side(run.store.epoch, list(upstream)), strict=True))
+    readable = tuple(_readable(about, run.settings))
+    key = (run.folder, call, about["plan"], about["inputs"], readable, run.settings.max_shards, tuple(epochs.items()))
+    with _sharing:
+        shared = _shared.get(key)
+        if shared is None:
+            shared = _shared[key] = SharedValues()
+    return {"epochs": epochs, "shared": shared}
 
 
 def finish_run(run: Run) -> dict[str, Any]:

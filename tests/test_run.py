@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import AuthorError, EvaluationError, InputsError, SettingsError
+from airflow_wdl_ecs.ledger import Ledger, Success
 from airflow_wdl_ecs.run import begin_run, finish_run, open_run
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
@@ -148,3 +150,49 @@ def test_the_end_of_a_run_evaluates_its_outputs_from_those_of_its_calls(s3, clie
     run.store.put_json(f"{run.store.layout.shard('t', ())}outputs.json", {"outputs": {"y": 7}})
     assert finish_run(open_run(COMPLETE, clients, "d", "ends")) == {"total": 11, "first": "ACGT"}
     assert json.loads(s3.objects["b", "wdl/runs/d/ends/outputs.json"]) == {"total": 11, "first": "ACGT"}
+
+
+SCATTERED = """version 1.0
+workflow w {
+  input { File names }
+  call before
+  Array[String] lines = read_lines(names)
+  Array[String] marked = suffix(before.mark, lines)
+  scatter (i in range(length(lines))) {
+    String own = marked[i]
+    call t { input: line = own }
+  }
+}
+task before { command <<< >>> output { String mark = "!" } runtime { docker: "x" } }
+task t { input { String line } command <<< >>> output { String out = line } runtime { docker: "x" } }
+"""
+
+
+def test_the_shards_of_a_call_evaluate_once_what_they_have_in_common(s3, clients):
+    s3.put_object(Bucket="in", Key="names", Body=b"a\nb\nc\n")
+    run = begin_run(COMPLETE, clients, compile_wdl(SCATTERED), {"names": "s3://in/names"}, dag_id="d", run_id="r")
+
+    def marked(mark: str) -> None:
+        Ledger(run.store, "before", ()).write_success(Success(1, 0, {"mark": mark}))
+
+    def of_call(shard: int):
+        return open_run(COMPLETE, clients, "d", "r", call="t"), (shard,)
+
+    marked("!")
+    shards = [of_call(shard) for shard in range(3)]
+    s3.calls.clear()
+    found = [run.evaluation.call_inputs("t", shard) for run, shard in shards]
+    assert found == [{"line": "a!"}, {"line": "b!"}, {"line": "c!"}]
+    assert sorted(s3.calls) == [("get", "names"), ("get", "wdl/runs/d/r/calls/before/_/outputs.json")]
+    # A call before it that was cleared has other outputs.
+    marked("?")
+    run.store.begin_epoch("before", "second")
+    again, shard = of_call(1)
+    assert again.evaluation.call_inputs("t", shard) == {"line": "b?"}
+    assert shards[1][0].evaluation.call_inputs("t", shard) == {"line": "b!"}, "as it was when it began"
+    del shards, again
+    gc.collect()
+    s3.calls.clear()
+    later, shard = of_call(2)
+    assert later.evaluation.call_inputs("t", shard) == {"line": "c?"}
+    assert ("get", "names") in s3.calls, "nothing is kept for shards that have gone"

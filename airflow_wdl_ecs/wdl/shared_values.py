@@ -6,6 +6,7 @@ It knows values only, neither plans nor runs.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import WDL
 
@@ -13,6 +14,15 @@ from .values import to_json
 
 LONGEST_LABEL = 60
 """Characters of a label."""
+
+
+class SharedValues(dict[Any, Any]):
+    """The values of a run that the shards of a call in one process read: each is evaluated once, not once per shard.
+
+    Any thread may read and write; what two compute at the same time is the same.
+    """
+
+    __slots__ = ("__weakref__",)
 
 
 class _SharedArray(WDL.Value.Array):

@@ -22,7 +22,7 @@ from ..task import Files
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
 from .limits import MOST_SHARDS, Held, check_value
-from .shared_values import label, shell
+from .shared_values import SharedValues, label, shell
 from .slices import parse_expression, parse_task, position_in_expression
 from .stdlib import BEFORE_1_2, Library, WorkflowLocations
 from .values import JSON, from_json, parse_type, to_json
@@ -67,6 +67,7 @@ class WorkflowEvaluation:
     :param call_outputs: gives the outputs of calls; it is asked only for calls whose guards are true.
     :param beside: the files that the plan brings along.
     :param most_shards: for how many shards of a scatter, with those of the scatters around it, it evaluates anything.
+    :param shared: what evaluations of the same values share of those outside of scatters; each has its own by default.
 
     Every method may be called from any thread, and raises `EvaluationError`, with the position in the user's source,
     if an expression fails.
@@ -81,6 +82,7 @@ class WorkflowEvaluation:
         beside: Beside = NOTHING_BESIDE,
         *,
         most_shards: int = MOST_SHARDS,
+        shared: SharedValues | None = None,
     ) -> None:
         self.plan = plan
         self._most_shards = most_shards
@@ -90,6 +92,7 @@ class WorkflowEvaluation:
         self._files = files
         self._call_outputs = call_outputs
         self._values: dict[_Key, _Value] = {}
+        self._shared = SharedValues() if shared is None else shared
         self._outputs: dict[tuple[str, Shard], Mapping[str, JSON]] = {}
         self._libraries: dict[str, Library] = {}
 
@@ -210,9 +213,9 @@ class WorkflowEvaluation:
                 supply = done.value
                 if key is not None:
                     running.discard(key)
-                    self._values[key] = supply
+                    self._kept(key)[key] = supply
                 continue
-            supply = self._values.get(needed)
+            supply = self._kept(needed).get(needed)
             if supply is None:
                 if needed in running:
                     raise EvaluationError(f"{needed.node} depends on itself")
@@ -220,6 +223,10 @@ class WorkflowEvaluation:
                 stack.append((needed, self._computing(needed)))
         assert isinstance(supply, _Value)
         return supply
+
+    def _kept(self, key: _Key) -> dict[Any, Any]:
+        """Where a value is kept: those of one shard are nobody else's."""
+        return self._values if key.shard else self._shared
 
     def _computing(self, key: _Key) -> _Computing:
         if key.kind == "decl":
