@@ -2,7 +2,8 @@
 
 This package's ``run`` on its warm service; ``miniwdl run`` with a plain-process backend (``miniwdl_plain``); and
 ``toil-wdl-runner``, which needs a container engine, with a stand-in for Singularity that binds what it is told to and
-starts a process (``.venv-others``, see requirements/others.txt).
+starts a process (``.venv-others``, see requirements/others.txt). And, to tell where the time goes, the embedded Airflow
+with a DAG of the same shape in which no task does anything (``airflow_alone``).
 
 python benchmarks/engines.py [--only NAME ...] [-n RUNS] [-o RESULT.json]
 """
@@ -78,11 +79,12 @@ exec "$BWRAP" "${arguments[@]}" "$@"
 """
 
 
-def engines(workflow: Path, folder: Path) -> dict[str, list[str]]:
-    """The command of each engine that is here."""
+def engines(name: str, workflow: Path, folder: Path) -> dict[str, list[str]]:
+    """The command of each engine that is here for a workflow of `WORKFLOWS`."""
     commands = {
         "airflow-wdl-ecs": [sys.executable, "-m", "airflow_wdl_ecs", "run", str(workflow), "-d", str(folder / "ours")],
         "miniwdl": [sys.executable, "-m", "WDL", "run", str(workflow), "-d", str(folder / "miniwdl")],
+        "Airflow alone": [sys.executable, str(Path(__file__).with_name("airflow_alone.py")), name],
     }
     if (OTHERS / "toil-wdl-runner").exists():
         toil = [str(OTHERS / "toil-wdl-runner"), str(workflow), "{}", "--container", "singularity"]
@@ -114,7 +116,7 @@ def main() -> None:
             workflow.write_text(WORKFLOWS[name] + TASK.format(name="step", inputs="String x"))
             commands = {
                 engine: command
-                for engine, command in engines(workflow, folder).items()
+                for engine, command in engines(name, workflow, folder).items()
                 if engine not in options.without
             }
             figures[name] = interleaved(commands, options.runs, environment)

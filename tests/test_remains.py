@@ -32,6 +32,12 @@ def test_what_is_whole_costs_one_list_however_many_files_there_are():
     assert [name for name, _ in s3.calls] == ["list"]
 
 
+def test_a_few_are_asked_for_one_by_one():
+    s3, store = stored({"work/a": b"x", "stdout": b"12"})
+    assert what_is_not_whole(store, PREFIX, result({"a": 1}, stdout=3)) == f"{PREFIX}stdout has 2 of 3 bytes"
+    assert [name for name, _ in s3.calls] == ["head", "head"]
+
+
 def test_what_left_nothing_costs_nothing():
     s3, store = stored({})
     assert what_is_not_whole(store, PREFIX, result({})) == ""
