@@ -207,7 +207,7 @@ def aws_environment(endpoint: Endpoint) -> dict[str, str]:
         "container_root": endpoint.container_root,
         "staging_tool": "s5cmd",
         "image": "public.ecr.aws/debian/debian:12-slim",
-        "poll_fastest": "0.1",
+        "poll_fastest": "0.05",
         "poll_slowest": "2",
     }
     variables = {f"AIRFLOW__WDL_ECS__{name.upper()}": value for name, value in settings.items()}

@@ -30,7 +30,7 @@ from .airflow_home import AirflowHome
 from .components import WORKSPACE
 from .endpoint import Endpoint
 
-WATCH_PACE = 0.1
+WATCH_PACE = 0.05
 """Seconds between two looks at a run that is watched."""
 
 STOP_LIMIT = 40.0

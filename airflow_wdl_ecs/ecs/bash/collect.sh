@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2154
 # What stage-out keeps, and how it says so. Uses $folder and $work; see ``staging``.
 shopt -s nullglob
-files=() directories=() problems=() globs=()
+files=() directories=() problems=() globs=() logs=()
 declare -A kept=() held=()
+stdout_size=0 stderr_size=0
 
 # Each function that gives a text gives it in REPLY, since a subshell per file would be slow.
 json() {
@@ -151,16 +152,9 @@ sift() {
 link_tree() {
   local file parent index from sources=()
   local -A members=()
-  # The command could write here, and a link that it left would be followed to what only this container has.
-  rm -rf -- "$upload" || return
   mkdir -p -- "$upload/work" || return
-  linked=${#files[@]}
-  for file in stdout stderr; do
-    if [[ -f $folder/$file && ! -L $folder/$file ]]; then
-      ln -s -- "$folder/$file" "$upload/$file" || return
-      linked=$(( linked + 1 ))
-    fi
-  done
+  linked=$(( ${#files[@]} + ${#logs[@]} ))
+  (( ${#logs[@]} == 0 )) || ln -s -t "$upload" -- "${logs[@]}" || return
   for index in "${!files[@]}"; do
     file=/${files[index]}
     members["${file%/*}/"]+="$index "
@@ -175,14 +169,22 @@ link_tree() {
   done
 }
 
-size_of() {
-  REPLY=0
-  if [[ -f $1 && ! -L $1 ]]; then REPLY=$(stat -L -c %s -- "$1"); fi
+# The files with what the command said; a link that it left here would be followed to what only this container has.
+find_logs() {
+  local name
+  logs=()
+  for name in stdout stderr; do
+    if [[ -f $folder/$name && ! -L $folder/$name ]]; then logs+=("$folder/$name"); fi
+  done
 }
 
-# The size of each of `files`, and of all together.
+# The size of each of `files`, and of all together; and of `logs`.
 measure() {
-  local from file paths=() some=()
+  local from file index paths=() some=()
+  if (( ${#logs[@]} > 0 )); then mapfile -t some < <(stat -L -c %s -- "${logs[@]}"); fi
+  for index in "${!some[@]}"; do
+    if [[ ${logs[index]} == */stdout ]]; then stdout_size=${some[index]}; else stderr_size=${some[index]}; fi
+  done
   sizes=() total=0
   for file in "${files[@]}"; do paths+=("$work/$file"); done
   for (( from = 0; from < ${#paths[@]}; from += 500 )); do
@@ -230,14 +232,10 @@ write_result() {
   out="{\"exit_code\":$exit_code,\"files\":[${manifest[*]}],"
   json_array "${directories[@]}"
   out+="\"directories\":$REPLY,\"globs\":{${globs[*]}},"
-  size_of "$folder/stdout"
-  out+="\"stdout_size\":$REPLY,"
-  size_of "$folder/stderr"
-  out+="\"stderr_size\":$REPLY,"
+  out+="\"stdout_size\":$stdout_size,\"stderr_size\":$stderr_size,"
   times_json
   out+="\"times\":$REPLY,"
   json_array "${problems[@]}"
-  rm -rf -- "$folder/result.json"
   printf '%s' "$out\"problems\":$REPLY}" >"$folder/result.json"
 }
 
@@ -245,7 +243,10 @@ write_result() {
 stage() {
   mark stage_out_started "${began-}"
   upload=$folder/upload
-  root=$(realpath -- "$folder") || return
+  cd -P -- "$folder" || return
+  root=$PWD
+  # The command could write here, and left in place of these a link to somewhere else.
+  rm -rf -- "$upload" result.json || return
   exit_code=-1
   # The command could write here: no link is followed, and bash would evaluate what is in brackets as a command.
   if [[ -f $folder/exit_code && ! -L $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi
@@ -255,6 +256,7 @@ stage() {
     wanted
     sift || return
   fi
+  find_logs
   link_tree || return
   measure || return
   again keep || return
