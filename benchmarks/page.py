@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,6 +178,46 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def local_runs(result: dict[str, Any]) -> str:
+    """Where the time of a run on the embedded default goes."""
+    figures = result["figures"]
+    names = [ALONE, "airflow-wdl-ecs", "miniwdl", "toil"]
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for workflow, found in figures.items():
+        seconds = (f"{found[name]['median']:.2f}" if name in found else "" for name in names)
+        lines.append(f"| {workflow} | {' | '.join(seconds)} |")
+    return (
+        "## Where the time of a local run goes\n\n"
+        "Seconds of whole commands (`benchmarks/engines.py`). *Airflow alone* is the embedded Airflow with a DAG of "
+        "the same shape in which no task does anything: what its scheduler, triggerer and workers take by themselves. "
+        "What is above that is this package's: for each call three containers as on ECS (here processes), its files "
+        "through S3, its record, its log.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def many_shards(results: Mapping[str, dict[str, Any]]) -> str:
+    """How a very wide scatter begins at ECS's limits."""
+    lines = ["| RunTask a second | seconds to start all | the limit | throttled requests | small run, s | MiB |"]
+    lines.append("|---|---|---|---|---|---|")
+    for result in results.values():
+        figures = result["figures"]
+        small, memory = figures["seconds of a small run beside it"], figures["MiB"]["triggerer"]
+        lines.append(
+            f"| {figures['RunTask a second']:g} | {figures['seconds to start all']} "
+            f"| {figures['seconds that the limit allows']} | {figures['requests refused']['RunTask']} "
+            f"| {small['median']} | {memory['first']:.0f}, {memory['most']:.0f}, {memory['last']:.0f} |"
+        )
+    calls = next(iter(results.values()))["figures"]["calls"]
+    return (
+        f"## {calls:,} shards\n\n"
+        "`benchmarks/many_shards.py`: PostgreSQL, one triggerer, and an ECS that refuses what is above its published "
+        "rates and runs nothing. No refusal reaches a call. *small run* is the median time of a DAG of one small task "
+        "that is run again and again meanwhile; *MiB* the triggerer's at the start, at the most and at the end.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
 def soak(result: dict[str, Any]) -> str:
     """What the soak found, in words."""
     figures = result["figures"]
@@ -234,6 +275,10 @@ def main() -> None:
         f"{about['machine']['cores']} cores ({about['machine']['processor']}), Python {about['machine']['python']}"
     )
     parts = [HEAD, table(results), "\n\n", f"Taken on {machine}; {versions}.\n"]
+    if "engines" in results:
+        parts += ["\n", local_runs(results["engines"])]
+    if many := {name: result for name, result in results.items() if name.startswith("many_shards")}:
+        parts += ["\n", many_shards(many)]
     if "soak" in results:
         parts += ["\n", soak(results["soak"])]
     if "wide_scatter" in results:

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from airflow_wdl_ecs.errors import AuthorError
@@ -109,5 +110,5 @@ def test_its_plan_is_that_of_its_source(path):
     assert [call.id for call in kept.calls] == [call.id for call in fresh.calls]
     assert kept.source == fresh.source, f"generate it again: airflow-wdl-ecs generate {source.name} -o dags/"
     assert kept.tasks == {
-        key: task.__class__(**{**vars(task), "position": kept.tasks[key].position}) for key, task in fresh.tasks.items()
+        key: msgspec.structs.replace(task, position=kept.tasks[key].position) for key, task in fresh.tasks.items()
     }
