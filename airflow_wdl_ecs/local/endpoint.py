@@ -85,6 +85,14 @@ class Endpoint:
         counts: dict[str, int] = json.loads(self.ask("/_wdl/stats"))["calls"]
         return counts
 
+    def requests(self) -> list[dict[str, str]]:
+        """The latest requests, oldest first: ``operation`` as in `calls`, ``path``, ``query`` and ``agent``, who asked.
+
+        What runs in a container says ``exec-env/AWS_ECS_FARGATE`` in its agent, as it does on AWS.
+        """
+        found: list[dict[str, str]] = json.loads(self.ask("/_wdl/requests"))
+        return found
+
     def set_faults(self, **faults: Any) -> None:
         """Replace what goes wrong on purpose (see `faults.Faults`); without arguments nothing does any more.
 

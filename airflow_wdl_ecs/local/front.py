@@ -15,7 +15,7 @@ import re
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
@@ -35,6 +35,9 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 MAX_BODIES = 512 * 1024 * 1024
 """Bytes of uploads that are handled at a time; more wait, since moto reads each into memory."""
+
+REMEMBERED = 10_000
+"""Requests that are remembered: the latest."""
 
 ECS_TARGET = "AmazonEC2ContainerServiceV20141113."
 KEY_HEADER = "HTTP_X_WDL_ACCESS_KEY"
@@ -102,6 +105,7 @@ class Front:
         self._moto_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self.calls: Counter[str] = Counter()
+        self._requests: deque[dict[str, str]] = deque(maxlen=REMEMBERED)
 
     def listen(self, port: int) -> None:
         """Say which port this is, and so which Host headers are ours."""
@@ -128,6 +132,14 @@ class Front:
         operation = f"{service}:{target.rpartition('.')[2] or method}"
         with self._count_lock:
             self.calls[operation] += 1
+            self._requests.append(
+                {
+                    "operation": operation,
+                    "path": path,
+                    "query": environ.get("QUERY_STRING", ""),
+                    "agent": environ.get("HTTP_USER_AGENT", ""),
+                }
+            )
         time.sleep(self._faults.latency(operation))
         if self._faults.throttled(operation):
             error = ApiError("ThrottlingException", "Rate exceeded", 503 if service == "s3" else 400)
@@ -235,6 +247,9 @@ class Front:
             return _json(start_response, 200, {"nonce": self._nonce})
         if path == "/_wdl/stats":
             return _json(start_response, 200, {"calls": dict(self.calls)})
+        if path == "/_wdl/requests":
+            with self._count_lock:
+                return _json(start_response, 200, list(self._requests))
         if path == "/_wdl/held":
             return _json(start_response, 200, self._faults.held())
         if path == "/_wdl/faults":

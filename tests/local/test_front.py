@@ -52,3 +52,16 @@ def test_another_access_key_is_refused(embedded_aws: Endpoint, service: str) -> 
         getattr(client, calls[service])()
     assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert getattr(client_of(embedded_aws, service), calls[service])()
+
+
+@pytest.mark.local
+def test_requests_are_remembered_in_order_with_who_asked(embedded_aws: Endpoint) -> None:
+    s3 = client_of(embedded_aws, "s3")
+    s3.put_object(Bucket=embedded_aws.bucket, Key="remembered/a b", Body=b"x")
+    s3.list_objects_v2(Bucket=embedded_aws.bucket, Prefix="remembered/")
+    put, listed = embedded_aws.requests()[-2:]
+    assert (put["operation"], put["path"]) == ("s3:PUT", f"/{embedded_aws.bucket}/remembered/a b")
+    assert listed["operation"] == "s3:GET"
+    assert "prefix=remembered%2F" in listed["query"]
+    assert "Boto3" in listed["agent"]
+    assert "exec-env" not in listed["agent"]
