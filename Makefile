@@ -9,6 +9,9 @@ OLDEST := tests/test_call_args.py tests/test_dag.py tests/test_description.py te
 	tests/test_shown.py tests/test_task_context.py tests/test_triggers.py tests/test_workflow_operators.py \
 	tests/test_large_xcoms.py tests/test_xcom_backend.py
 
+TEMPLATE := airflow_wdl_ecs/infrastructure/template.yaml
+CHECKERS := .venv-infrastructure/bin
+
 .PHONY: help install demo test check docs format oldest clean
 
 help:
@@ -20,7 +23,7 @@ help:
 	@echo "make faults   users' control and faults in full: hosts are killed, AWS fails; takes many minutes"
 	@echo "make fuzz     WDL and inputs with mistakes in them, for minutes; SECONDS=... SEED=..."
 	@echo "make bench-guard  the cheap ratios of speed, reported; benchmarks/ has the others, one command each"
-	@echo "make check    lint, formats, types, the directions between modules"
+	@echo "make check    lint, formats, types, the directions between modules, the CloudFormation template"
 	@echo "make docs     the pages of docs/ as HTML, in docs/_build/html; warnings are errors"
 	@echo "make format   format the code"
 	@echo "make install  bring .venv up to date; the other targets do so themselves"
@@ -40,6 +43,9 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(PYTHON) .ci/install.py infrastructure
+	$(CHECKERS)/cfn-lint --include-checks I --template $(TEMPLATE)
+	$(CHECKERS)/checkov --file $(TEMPLATE) --framework cloudformation --compact --quiet --skip-download
 
 docs: install
 	@$(BIN)/sphinx-build -W --keep-going -n -q docs docs/_build/html

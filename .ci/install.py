@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# ``install.py oldest`` makes the environment with the oldest Airflow, ``install.py bench`` that of the benchmarks.
+# ``install.py oldest`` makes the environment with the oldest Airflow, ``install.py bench`` that of the benchmarks,
+# ``install.py infrastructure`` that of what checks the template of AWS's resources.
 KIND = sys.argv[1] if sys.argv[1:] else "dev"
 VENV = ROOT / (".venv" if KIND == "dev" else f".venv-{KIND}")
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.sha256"
 SOURCES = (*sorted((ROOT / "requirements").glob("*.txt")), ROOT / "pyproject.toml", Path(__file__))
-# What the benchmarks compare with needs nothing of this package.
-WHAT = ("-r", f"requirements/{KIND}.txt", *(() if KIND == "others" else ("-e", ".")))
+# What the benchmarks compare with needs nothing of this package, nor does what checks the template.
+WHAT = ("-r", f"requirements/{KIND}.txt", *(() if KIND in ("others", "infrastructure") else ("-e", ".")))
 
 
 def main() -> int:
