@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
 import shlex
@@ -13,7 +12,6 @@ import pytest
 
 import airflow_wdl_ecs
 from airflow_wdl_ecs.cli import COMMANDS, PROGRAM, build_parser
-from airflow_wdl_ecs.ecs.client import RATES
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.scatter import WIDEST
 from airflow_wdl_ecs.task import MAX_READ
@@ -126,14 +124,6 @@ def test_a_message_that_is_explained_is_one_of_ours(message):
         assert fragment in said, fragment
 
 
-def test_the_role_of_airflow_may_call_what_it_calls():
-    policies = [json.loads(block) for page, block in _values("json") if page.name == "deploy.md"]
-    statements = [statement for policy in policies for statement in policy["Statement"]]
-    allowed = {action for statement in statements for action in _listed(statement["Action"])}
-    wanted = {f"ecs:{''.join(word.capitalize() for word in name.split('_'))}" for name in RATES}
-    assert wanted <= allowed
-
-
 def test_every_public_name_is_documented():
     documented = re.findall(r"^\.\. auto(?:function|class):: (\w+)", (DOCS / "api.rst").read_text(), re.MULTILINE)
     assert sorted(documented) == [name for name in sorted(airflow_wdl_ecs.__all__) if name != "__version__"]
@@ -169,10 +159,6 @@ def test_the_limits_are_those_of_the_code():
 
 def _limits() -> str:
     return (DOCS / "writing-wdl.md").read_text().partition("## Limits")[2]
-
-
-def _listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
 
 
 def _values(language: str) -> list[tuple[Path, str]]:
