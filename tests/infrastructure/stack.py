@@ -152,7 +152,7 @@ class Stack:
             return self._pseudo[name]
         if name in self._given:
             is_list = self.template["Parameters"][name]["Type"] == "CommaDelimitedList"
-            return [item.strip() for item in self._given[name].split(",")] if is_list else self._given[name]
+            return self._given[name].split(",") if is_list else self._given[name]
         kind, properties = self._resource(name)
         if kind == "AWS::IAM::ManagedPolicy":
             return f"arn:aws:iam::{ACCOUNT}:policy/{name}"

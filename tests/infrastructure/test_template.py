@@ -20,7 +20,7 @@ from .stack import Stack, load
 GIVEN = {"VpcId": "vpc-0a1b2c3d", "SubnetIds": "subnet-0a1b2c3d,subnet-4e5f6a7b"}
 CHOICES: list[dict[str, str]] = [
     GIVEN,
-    {"InputBuckets": "arn:aws:s3:::reads, arn:aws:s3:::panels"},
+    {"InputBuckets": "arn:aws:s3:::reads,arn:aws:s3:::panels"},
     {"KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/0123"},
     {"RunsKeptDays": "90"},
     {"AirflowPrincipalArn": "arn:aws:iam::123456789012:role/airflow"},
@@ -107,6 +107,14 @@ def test_nothing_comes_into_the_network_of_the_tasks() -> None:
     (group,) = [about for about in Stack().resources.values() if about["Type"] == "AWS::EC2::SecurityGroup"]
     assert "SecurityGroupIngress" not in group["Properties"]
     assert not [about for about in load()["Resources"].values() if "Ingress" in about["Type"]]
+
+
+def test_policies_have_room_for_many_buckets() -> None:
+    names = ",".join(f"arn:aws:s3:::{'b' * 40}-{number:02}" for number in range(12))
+    stack = Stack("a-stack-with-a-name-of-some-length", InputBuckets=names, KmsKeyArn=CHOICES[2]["KmsKeyArn"])
+    # Characters of a managed policy, and of all policies in a role (IAM user guide, "IAM and AWS STS quotas").
+    assert len(json.dumps(stack.statements("AirflowPolicy"), separators=(",", ":"))) < 6_144
+    assert len(json.dumps(stack.statements("TaskRole"), separators=(",", ":"))) < 10_240
 
 
 def test_every_statement_says_what_needs_it() -> None:
