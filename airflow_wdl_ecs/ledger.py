@@ -18,7 +18,8 @@ from typing import Any, cast
 
 import msgspec
 
-from .ecs.resources import Policy, more_memory
+from .ecs.attributes import Policy
+from .ecs.resources import more_memory
 from .ecs.settings import EcsSettings
 from .ecs.status import Budget, Kind, TaskStatus, ecs_times, launch_type
 from .plan import Shard
@@ -99,8 +100,8 @@ class Attempt:
     :param kind: how it ended, or None while that is not known.
     :param times: when things happened to it; those of the containers and of ECS once it has ended.
     :param prefix: its folder in S3, ``s3://.../``. :param asked: the resources that the task asks for, in words.
-    :param cpu: vCPUs given. :param memory_given: MiB given. :param disk: GiB of ephemeral storage given; 0 for what
-        the platform gives by itself. :param gpu: GPUs given.
+    :param cpu: vCPUs given. :param memory_given: MiB given. :param disk: GiB of ephemeral storage, or of an EBS
+        volume, given; 0 for what the platform gives by itself. :param gpu: GPUs given.
     :param launch_type: ``FARGATE``, ``EC2``, or the name of the capacity provider.
     :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
     :param taken_up: the last later try that has gone on with it; 0 if none has.

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .ecs.resources import Policy, TaskSize, policy_of, resources_of, size_of
-from .errors import EvaluationError
+from .ecs.attributes import Policy, policy_of, resources_of
+from .ecs.images import usable_image
+from .ecs.resources import TaskSize, size_of, with_time_limit
 from .run import Run
 from .task import CallIdentity, TaskRequest
 
@@ -50,14 +51,10 @@ def prepare(run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: 
         identity=who,
         beside=run.beside,
     )
-    image = next(iter(evaluation.images), run.settings.image)
-    if not image:
-        raise EvaluationError(
-            "the task names no container image",
-            hint="name one in its runtime section, or set the setting `image` for tasks that name none",
-        )
+    image = usable_image(evaluation.images, run.settings)
     run.check_staged(evaluation.stage_in)
     asked = resources_of(evaluation.runtime)
+    policy = with_time_limit(policy_of(evaluation.runtime), run.settings)
     request = TaskRequest(
         identity=who,
         attempt=attempt,
@@ -69,8 +66,10 @@ def prepare(run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: 
         outputs=evaluation.output_request(),
         environment=evaluation.environment,
         resources=replace(asked, memory=memory) if memory else asked,
+        time_limit=policy.time_limit,
+        grace=run.settings.stop_timeout,
     )
-    return Prepared(request, evaluation, size_of(request.resources, run.settings), policy_of(evaluation.runtime))
+    return Prepared(request, evaluation, size_of(request.resources, run.settings), policy)
 
 
 def _folder_name(run: Run, who: CallIdentity) -> str:

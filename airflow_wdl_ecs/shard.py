@@ -14,11 +14,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from .aws import in_evaluation_thread, in_thread
+from .ecs.attributes import Policy
 from .ecs.client import EcsClient
 from .ecs.logs import LogsClient, LogSettings, LogTail, logs_client
 from .ecs.poller import Pace, poller
 from .ecs.request import COMMAND, STAGE_IN, STAGE_OUT, log_stream
-from .ecs.resources import Policy, TaskSize, describe, more_memory
+from .ecs.resources import TaskSize, describe, more_memory
 from .ecs.status import TaskStatus, classify, command_status
 from .errors import AwsError, CallError, EvaluationError, WdlEcsError
 from .ledger import Attempt, Ledger, Success, Times, decision, digest_of, may_try_again, pause_before, runs_on_spot
@@ -231,7 +232,7 @@ class ShardRun:
             asked=describe(request.resources),
             cpu=size.cpu / 1024,
             memory_given=size.memory,
-            disk=size.disk or 0,
+            disk=size.disk or size.ebs,
             gpu=size.gpu,
             launch_type=", ".join(providers) or settings.launch_type,
             log_group=settings.log_group,

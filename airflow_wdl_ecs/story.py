@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from .ecs.resources import TaskSize, describe, ignored_attributes, rounding
+from .ecs.attributes import ignored_attributes, mount_points
+from .ecs.resources import TaskSize, describe, rounding
 from .ecs.settings import EcsSettings
 from .ledger import Attempt
 from .task import TaskRequest
@@ -37,6 +38,9 @@ def tell_inputs(log: Log, inputs: Mapping[str, Any], runtime: Mapping[str, Any])
     ignored = ignored_attributes(runtime)
     if ignored:
         log.info("runtime attributes that do nothing here: %s", ", ".join(ignored))
+    mounts = mount_points(runtime)
+    if mounts:
+        log.warning("mount points of `disks` that are not made here, where a task has one disk: %s", ", ".join(mounts))
 
 
 def tell_request(log: Log, request: TaskRequest, size: TaskSize, settings: EcsSettings) -> None:
@@ -44,6 +48,8 @@ def tell_request(log: Log, request: TaskRequest, size: TaskSize, settings: EcsSe
     log.info("image %s", request.image)
     why = rounding(request.resources, size, settings)
     log.info("asks for %s; is given %s%s", describe(request.resources), size, f" ({why})" if why else "")
+    if request.time_limit:
+        log.info("is stopped after %g min", request.time_limit / 60)
     for line in command_lines(request.command, f"{request.prefix}command.sh"):
         log.info("%s", line)
     log.info("the attempt is kept in %s", request.prefix)

@@ -76,7 +76,7 @@ async def submit(
     :raises SettingsError: if a setting is to blame.
     """
     request, settings = prepared.request, run.settings
-    definition = task_definition(request.image, settings, gpu=prepared.size.gpu)
+    definition = task_definition(request.image, settings, gpu=prepared.size.gpu, ebs=bool(prepared.size.ebs))
     scripts: Mapping[str, str] = {
         STAGE_IN: stage_in_script(request, settings.staging_tool),
         STAGE_OUT: stage_out_script(request, prepared.policy),

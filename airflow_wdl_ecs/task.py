@@ -40,12 +40,13 @@ class CallIdentity:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a task asks for: vCPUs, memory and disk in MiB (0: the deployment's default), GPUs."""
+    """What a task asks for: vCPUs, memory and disk in MiB (0: the deployment's default), GPUs and their type."""
 
     cpu: float = 0
     memory: int = 0
     disk: int = 0
     gpu: int = 0
+    gpu_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class TaskRequest:
     :param folder: the attempt's own folder in the container; ``folder/work`` is the working directory.
     :param prefix: where the attempt keeps everything in S3, ``s3://.../``.
     :param environment: variables of the command.
+    :param time_limit: seconds after which the command is stopped; 0 for never.
+    :param grace: seconds that it then has between SIGTERM and SIGKILL.
     """
 
     identity: CallIdentity
@@ -98,6 +101,8 @@ class TaskRequest:
     outputs: OutputRequest = OutputRequest()
     environment: dict[str, str] = field(default_factory=dict)
     resources: Resources = Resources()
+    time_limit: int = 0
+    grace: int = 30
 
 
 @dataclass(frozen=True)

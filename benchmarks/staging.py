@@ -25,7 +25,7 @@ from typing import Any
 
 from measure import ratios, report
 
-from airflow_wdl_ecs.ecs.resources import Policy
+from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.staging import library, stage_in_script, stage_out_script
 from airflow_wdl_ecs.local.endpoint import Endpoint, start_server, stop_server
 from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from airflow_wdl_ecs.ecs.resources import Policy
+from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.ecs.status import TaskStatus
 from airflow_wdl_ecs.ledger import (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..task import CallIdentity, TaskRequest
+from .images import credentials_of
 from .resources import TaskSize, fargate_pair
 from .settings import EcsSettings
 from .staging import END, Stage, library
@@ -63,10 +64,10 @@ class TaskDefinition:
     arguments: Mapping[str, Any]
 
 
-def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0) -> TaskDefinition:
+def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0, ebs: bool = False) -> TaskDefinition:
     """The definition for tasks whose command runs in ``image``.
 
-    :param settings: with the region set.
+    :param settings: with the region set. :param ebs: whether their volume is an EBS volume, which RunTask describes.
     """
     containers = [
         _container(settings, STAGE_IN, settings.staging_image, _boot(STAGE_IN, settings), essential=False),
@@ -83,7 +84,7 @@ def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0) -> TaskD
     cpu, memory = fargate_pair(1024, 2048) or (1024, 2048)
     arguments: dict[str, Any] = {
         "containerDefinitions": containers,
-        "volumes": [{"name": _VOLUME, "host": {}}],
+        "volumes": [{"name": _VOLUME, "configuredAtLaunch": True} if ebs else {"name": _VOLUME, "host": {}}],
         "networkMode": "awsvpc" if settings.subnets else "bridge",
         "requiresCompatibilities": ["FARGATE" if settings.fargate else "EC2"],
         # Only defaults: RunTask overrides both. Fargate refuses a definition without them.
@@ -129,7 +130,12 @@ def run_task(
         "overrides": _overrides(request, size, scripts or {}),
         "tags": _tags({**settings.tags, **_identity_tags(identity)}),
         **_where(settings, spot=spot),
+        **_placement(size, settings),
     }
+    if size.ebs:
+        arguments["volumeConfigurations"] = [
+            {"name": _VOLUME, "managedEBSVolume": _ebs_volume(size.ebs, settings, arguments["tags"])}
+        ]
     if settings.subnets:
         vpc: dict[str, Any] = {"subnets": list(settings.subnets)}
         if settings.security_groups:
@@ -242,6 +248,9 @@ def _container(
     }
     if command:
         container["command"] = command
+    credentials = credentials_of(image, settings)
+    if credentials:
+        container["repositoryCredentials"] = {"credentialsParameter": credentials}
     if after:
         container["dependsOn"] = [{"containerName": after[0], "condition": after[1]}]
     if gpu:
@@ -264,6 +273,41 @@ def _where(settings: EcsSettings, *, spot: bool) -> dict[str, Any]:
     providers = settings.spot_capacity_providers if spot else ()
     strategy = [_provider(text) for text in providers or settings.capacity_providers]
     return {"capacityProviderStrategy": strategy} if strategy else {"launchType": settings.launch_type}
+
+
+def _placement(size: TaskSize, settings: EcsSettings) -> dict[str, Any]:
+    """On which EC2 instances a task may be, and is preferably put; nothing where any will do."""
+    constraints: list[dict[str, str]] = [
+        {"type": text} if text == "distinctInstance" else {"type": "memberOf", "expression": text}
+        for text in settings.placement_constraints
+    ]
+    if size.instances:
+        types = " or ".join(f"attribute:ecs.instance-type =~ {pattern}" for pattern in size.instances)
+        constraints.append({"type": "memberOf", "expression": types})
+    strategies = []
+    for text in settings.placement_strategies:
+        kind, _, by = (part.strip() for part in text.partition(":"))
+        strategies.append({"type": kind, "field": by} if by else {"type": kind})
+    found = {"placementConstraints": constraints, "placementStrategy": strategies}
+    return {name: items for name, items in found.items() if items}
+
+
+def _ebs_volume(size: int, settings: EcsSettings, tags: list[dict[str, str]]) -> dict[str, Any]:
+    """The volume of one task, which ECS deletes with it.
+
+    :param size: GiB.
+    """
+    volume: dict[str, Any] = {
+        "roleArn": settings.ebs_role_arn,
+        "sizeInGiB": size,
+        "volumeType": settings.ebs_volume_type,
+        "encrypted": True,
+        "filesystemType": "ext4",
+        "terminationPolicy": {"deleteOnTermination": True},
+        "tagSpecifications": [{"resourceType": "volume", "tags": tags, "propagateTags": "NONE"}],
+    }
+    more = (("kmsKeyId", settings.ebs_kms_key), ("iops", settings.ebs_iops), ("throughput", settings.ebs_throughput))
+    return {**volume, **{name: value for name, value in more if value}}
 
 
 def _provider(text: str) -> dict[str, Any]:

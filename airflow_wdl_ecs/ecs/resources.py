@@ -1,25 +1,19 @@
-"""What a task's runtime section asks for, and what ECS gives for it (pure).
+"""What ECS gives a task for the `Resources` that it asks for (pure).
 
-A task's evaluated ``runtime`` (or ``requirements``) becomes `Resources` and `Policy`; `Resources` become a `TaskSize`
-that Fargate permits, or that an EC2 cluster takes as it is. Attributes of other engines are named, so that the log
-can say that they do nothing here. This module knows no API and evaluates nothing.
+They become a `TaskSize` that Fargate permits, or that an EC2 cluster takes as it is, within the deployment's limits;
+what cannot be had is an error that says what could. This module knows no API and evaluates nothing.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from ..errors import EvaluationError
 from ..task import Resources
-from .settings import EcsSettings
-
-_MIB = 1024 * 1024
-_GIB = 1024 * _MIB
-_QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(?:([KMGTP]?)(i?)B?)?\s*", re.IGNORECASE)
+from .attributes import Policy
+from .settings import EcsSettings, how_to_set
 
 _FARGATE: tuple[tuple[int, tuple[int, ...]], ...] = (
     (256, (512, 1024, 2048)),
@@ -38,33 +32,30 @@ _MOST_MEMORY = 64 * 1024 * 1024
 _FARGATE_DISK = (21, 200)
 """GiB of ephemeral storage that may be asked for; what is not asked for is 20."""
 
-_SIZES = ("cpu", "memory", "disks", "disk", "bootDiskSizeGb", "gpu", "gpuCount", "docker", "container")
-_RETRIES = ("maxRetries", "max_retries", "preemptible")
-_MEMORY = ("memory_retry_multiplier", "memoryRetryMultiplier", "max_memory", "maxMemory")
-_POLICIES = (*_RETRIES, *_MEMORY, "returnCodes", "return_codes", "continueOnReturnCode")
-_UNDERSTOOD = frozenset((*_SIZES, *_POLICIES))
+_MOST_CPU = 192 * 1024
+"""CPU units of a task on EC2 (Amazon ECS API reference, "TaskOverride")."""
 
+_EBS = {"gp2": 1, "gp3": 1, "io1": 4, "io2": 4, "st1": 125, "sc1": 125}
+"""GiB that a volume of a type has at least (Amazon ECS API reference, "TaskManagedEBSVolumeConfiguration")."""
 
-@dataclass(frozen=True)
-class Policy:
-    """When a task has succeeded, and how often it may be tried.
+_MOST_EBS = 16384
 
-    :param success: the exit codes of success; None for any.
-    :param max_retries: fresh attempts after the command failed.
-    :param preemptible: attempts that may run on capacity that can be taken away.
-    :param memory_factor: by how much the memory grows after it ran out; None for the deployment's factor.
-    :param memory_limit: MiB up to which it grows; 0 for no limit of the task's own.
-    """
-
-    success: tuple[int, ...] | None = (0,)
-    max_retries: int = 0
-    preemptible: int = 0
-    memory_factor: float | None = None
-    memory_limit: int = 0
-
-    def succeeded(self, exit_code: int) -> bool:
-        """Whether this exit code is a success."""
-        return self.success is None or exit_code in self.success
+GPU_TYPES: dict[str, str] = {
+    "nvidia-tesla-k80": "p2.*",
+    "nvidia-tesla-v100": "p3.*",
+    "nvidia-tesla-t4": "g4dn.*",
+    "nvidia-tesla-a10g": "g5.*",
+    "nvidia-a10g": "g5.*",
+    "nvidia-tesla-t4-a10g": "g4dn.*|g5.*",
+    "nvidia-l4": "g6.*",
+    "nvidia-l4-a10g": "g5.*|g6.*",
+    "nvidia-t4-a10g-l4": "g4dn.*|g5.*|g6.*",
+    "nvidia-l40s": "g6e.*",
+    "nvidia-tesla-a100": "p4d.*",
+    "nvidia-a100-80gb": "p4de.*",
+    "nvidia-h100-80gb": "p5.*",
+}
+"""The instance types that have a GPU, by its name in ``gpuType`` or ``acceleratorType``; patterns, separated by |."""
 
 
 @dataclass(frozen=True)
@@ -73,79 +64,45 @@ class TaskSize:
 
     :param cpu: CPU units, 1024 to a vCPU. :param memory: MiB.
     :param disk: GiB of ephemeral storage; None for what the platform gives.
+    :param ebs: GiB of an EBS volume of its own; 0 for none.
+    :param instances: patterns of the EC2 instance types that will do; none for any.
     """
 
     cpu: int
     memory: int
     disk: int | None = None
     gpu: int = 0
+    ebs: int = 0
+    instances: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        disk = f", {self.disk} GiB disk" if self.disk else ""
+        disk = f", {self.disk} GiB disk" if self.disk else f", {self.ebs} GiB EBS volume" if self.ebs else ""
         gpu = f", {self.gpu} GPU" if self.gpu else ""
-        return f"{self.cpu / 1024:g} vCPU, {self.memory} MiB{disk}{gpu}"
-
-
-def resources_of(runtime: Mapping[str, Any]) -> Resources:
-    """What a runtime section asks for (WDL 1.1 "Runtime", 1.2 "Requirements").
-
-    ``disks`` may be the specification's forms or Cromwell's ``local-disk 100 SSD``; several disks are added up.
-
-    :raises EvaluationError: for a value that cannot be read; it names the attribute.
-    """
-    disk = _disks(runtime["disks"] if runtime.get("disks") is not None else runtime.get("disk"))
-    boot = runtime.get("bootDiskSizeGb")
-    if boot is not None:
-        disk += _number("bootDiskSizeGb", boot) * 1024
-    return Resources(
-        cpu=_number("cpu", runtime["cpu"]) if runtime.get("cpu") is not None else 0,
-        memory=_mebibytes("memory", runtime["memory"], unit=1) if runtime.get("memory") is not None else 0,
-        disk=math.ceil(disk),
-        gpu=_gpus(runtime),
-    )
-
-
-def policy_of(runtime: Mapping[str, Any]) -> Policy:
-    """The retries and exit codes of success that a runtime section asks for; Cromwell's names too.
-
-    The attribute, or hint, ``memory_retry_multiplier`` is this package's; it has the name of Cromwell's option. The
-    hint ``max_memory`` is the specification's (WDL 1.2 "Reserved Task Hints").
-
-    :raises EvaluationError: for a value that cannot be read; it names the attribute.
-    """
-    return Policy(
-        success=_success(runtime),
-        max_retries=_whole(runtime, "max_retries", "maxRetries"),
-        preemptible=_whole(runtime, "preemptible"),
-        memory_factor=_factor(runtime, "memory_retry_multiplier", "memoryRetryMultiplier"),
-        memory_limit=next((_mebibytes(n, runtime[n], unit=1) for n in _MEMORY[2:] if runtime.get(n) is not None), 0),
-    )
-
-
-def ignored_attributes(runtime: Mapping[str, Any]) -> tuple[str, ...]:
-    """The attributes that do nothing here: those of other engines."""
-    return tuple(name for name in runtime if name not in _UNDERSTOOD)
+        where = f" on {' or '.join(self.instances)}" if self.instances else ""
+        return f"{self.cpu / 1024:g} vCPU, {self.memory} MiB{disk}{gpu}{where}"
 
 
 def size_of(asked: Resources, settings: EcsSettings) -> TaskSize:
     """What ECS gives: on Fargate the smallest permitted size that is enough, elsewhere what was asked for.
 
-    :raises EvaluationError: if nothing that Fargate has is enough.
+    :raises EvaluationError: if nothing that there is, or that the deployment allows, is enough.
     """
     cpu = math.ceil((asked.cpu or settings.cpu) * 1024)
     memory = asked.memory or settings.memory
-    disk = math.ceil(asked.disk / 1024) if asked.disk else settings.disk
+    wanted = math.ceil(asked.disk / 1024) if asked.disk else settings.disk
+    _check_limits(cpu, memory, wanted, asked.gpu, settings)
+    disk, ebs = _disk(wanted, settings)
     if not settings.fargate:
-        # An EC2 task takes 0.125 to 192 vCPUs; memory below 6 MiB is refused by Docker.
-        return TaskSize(cpu=max(cpu, 128), memory=max(memory, 6), gpu=asked.gpu)
+        if cpu > _MOST_CPU:
+            raise EvaluationError(
+                f"the task asks for {cpu / 1024:g} vCPU, and ECS gives {_MOST_CPU // 1024} at most", hint="ask for less"
+            )
+        # An EC2 task takes 0.125 vCPUs at least; memory below 6 MiB is refused by Docker.
+        instances = _instances(asked.gpu_type, settings) if asked.gpu else ()
+        return TaskSize(max(cpu, 128), max(memory, 6), gpu=asked.gpu, ebs=ebs, instances=instances)
     if asked.gpu:
         raise EvaluationError(
             "the task asks for a GPU, and Fargate has none", hint="run it on an EC2 cluster (launch_type = EC2)"
-        )
-    if disk > _FARGATE_DISK[1]:
-        raise EvaluationError(
-            f"the task asks for {disk} GiB of disk, and Fargate gives {_FARGATE_DISK[1]} at most",
-            hint="ask for less in `disks`, or run it on an EC2 cluster (launch_type = EC2)",
         )
     pair = fargate_pair(cpu, memory)
     if pair is None:
@@ -153,7 +110,61 @@ def size_of(asked: Resources, settings: EcsSettings) -> TaskSize:
             f"the task asks for {cpu / 1024:g} vCPU and {memory} MiB, and Fargate gives 16 and 122880 at most",
             hint="ask for less, or run it on an EC2 cluster (launch_type = EC2)",
         )
-    return TaskSize(*pair, disk=disk if disk >= _FARGATE_DISK[0] else None)
+    return TaskSize(*pair, disk=disk, ebs=ebs)
+
+
+def _check_limits(cpu: int, memory: int, disk: int, gpu: int, settings: EcsSettings) -> None:
+    """:raises EvaluationError: naming the setting that forbids so much."""
+    limits = (
+        ("max_cpu", cpu / 1024, settings.max_cpu, "vCPU"),
+        ("max_memory", memory, settings.max_memory, "MiB of memory"),
+        ("max_disk", disk, settings.max_disk, "GiB of disk"),
+        ("max_gpu", gpu, settings.max_gpu, "GPUs"),
+    )
+    for name, wanted, most, unit in limits:
+        if 0 < most < wanted:
+            raise EvaluationError(
+                f"the task asks for {wanted:g} {unit}, and this deployment gives {most:g} at most",
+                hint=f"ask for less; a deployer may raise {how_to_set(name)}",
+            )
+
+
+def _disk(wanted: int, settings: EcsSettings) -> tuple[int | None, int]:
+    """GiB of ephemeral storage, None for the platform's own; and of an EBS volume, 0 for none."""
+    most = _FARGATE_DISK[1] if settings.fargate else 0
+    if settings.ebs_role_arn and wanted and wanted >= (settings.ebs_from or most + 1):
+        if wanted > _MOST_EBS:
+            raise EvaluationError(
+                f"the task asks for {wanted} GiB of disk, and an EBS volume has {_MOST_EBS} at most",
+                hint="ask for less in `disks`",
+            )
+        return None, max(wanted, _EBS.get(settings.ebs_volume_type, 1))
+    if not settings.fargate:
+        return None, 0
+    if wanted > most:
+        raise EvaluationError(
+            f"the task asks for {wanted} GiB of disk, and Fargate gives {most} at most",
+            hint="ask for less in `disks`, have EBS volumes made for large disks (the setting ebs_role_arn), or run it "
+            "on an EC2 cluster (launch_type = EC2)",
+        )
+    return (wanted if wanted >= _FARGATE_DISK[0] else None), 0
+
+
+def _instances(gpu_type: str, settings: EcsSettings) -> tuple[str, ...]:
+    """Patterns of the instance types with such GPUs; none for any.
+
+    :raises EvaluationError: if it is not known which have them.
+    """
+    known = {**GPU_TYPES, **settings.gpu_types}
+    if not gpu_type:
+        return ()
+    if gpu_type not in known:
+        raise EvaluationError(
+            f"the task asks for GPUs of the type {gpu_type}, and it is not known which instances have them",
+            hint=f"known are {', '.join(sorted(known))}; a deployer names others in {how_to_set('gpu_types')}",
+        )
+    patterns = tuple(part.strip() for part in known[gpu_type].split("|") if part.strip())
+    return () if "*" in patterns else patterns
 
 
 def fargate_pair(cpu: int, memory: int) -> tuple[int, int] | None:
@@ -167,13 +178,27 @@ def fargate_pair(cpu: int, memory: int) -> tuple[int, int] | None:
 def more_memory(given: int, policy: Policy, settings: EcsSettings) -> int:
     """MiB to ask for after a task with this much ran out of memory.
 
-    :return: what it had if there is to be no more: by ``out_of_memory_limit``, by the task's own limit, or because
-        Fargate has no more.
+    :return: what it had if there is to be no more: by ``out_of_memory_limit`` or ``max_memory``, by the task's own
+        limit, or because Fargate has no more.
     """
     factor = settings.out_of_memory_factor if policy.memory_factor is None else policy.memory_factor
-    limits = [settings.out_of_memory_limit, policy.memory_limit, _FARGATE[-1][1][-1] if settings.fargate else 0]
+    own = (settings.out_of_memory_limit, settings.max_memory, policy.memory_limit)
+    limits = [*own, _FARGATE[-1][1][-1] if settings.fargate else 0]
     wanted = min(given * factor, *(limit for limit in limits if limit), _MOST_MEMORY)
     return max(math.ceil(wanted), given)
+
+
+def with_time_limit(policy: Policy, settings: EcsSettings) -> Policy:
+    """A task's policy with the time limit that holds for it here: its own or the deployment's, and never beyond
+    ``max_time``.
+    """
+    limit, source = (policy.time_limit, policy.time_source) if settings.time_limits else (0, "")
+    if not limit and not policy.time_limit:
+        limit, source = math.ceil(settings.time_limit * 60), "the setting time_limit"
+    most = math.ceil(settings.max_time * 60)
+    if most and (not limit or limit > most):
+        limit, source = most, "the setting max_time"
+    return replace(policy, time_limit=limit, time_source=source if limit else "")
 
 
 def rounding(asked: Resources, given: TaskSize, settings: EcsSettings) -> str:
@@ -187,99 +212,13 @@ def rounding(asked: Resources, given: TaskSize, settings: EcsSettings) -> str:
             reasons.append(f"Fargate gives {given.cpu / 1024:g} vCPU with {sizes[0]} to {sizes[-1]} MiB")
         else:
             reasons.append("ECS takes no less than 0.125 vCPU and 6 MiB")
-    if asked.disk and given.disk is None:
+    if given.ebs > math.ceil(asked.disk / 1024) > 0:
+        reasons.append(f"an EBS volume of the type {settings.ebs_volume_type} has {given.ebs} GiB at least")
+    if asked.disk and given.disk is None and not given.ebs:
         reasons.append(
             "20 GiB of disk are there in any case" if settings.fargate else "the disk is the EC2 instance's own"
         )
     return "; ".join(reasons)
-
-
-def _gpus(runtime: Mapping[str, Any]) -> int:
-    count = runtime.get("gpuCount")
-    if count is not None:
-        return int(_number("gpuCount", count))
-    wanted = runtime.get("gpu")
-    if isinstance(wanted, str):
-        wanted = wanted.strip().lower() not in ("", "false", "0")
-    return int(wanted or 0)
-
-
-def _success(runtime: Mapping[str, Any]) -> tuple[int, ...] | None:
-    for name in ("return_codes", "returnCodes", "continueOnReturnCode"):
-        given = runtime.get(name)
-        if given is None:
-            continue
-        if given == "*" or given is True or (name == "continueOnReturnCode" and given == "true"):
-            return None
-        if given is False or given == "false":
-            return (0,)
-        values = given if isinstance(given, list) else [given]
-        return tuple(int(_number(name, value)) for value in values)
-    return (0,)
-
-
-def _whole(runtime: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        given = runtime.get(name)
-        if isinstance(given, bool):
-            return int(given)
-        if given is not None:
-            return max(0, int(_number(name, given)))
-    return 0
-
-
-def _factor(runtime: Mapping[str, Any], *names: str) -> float | None:
-    for name in names:
-        if runtime.get(name) is not None:
-            factor = _number(name, runtime[name])
-            if factor < 1:
-                raise EvaluationError(f"runtime attribute {name} is to be 1 or more, not {runtime[name]!r}")
-            return factor
-    return None
-
-
-def _number(name: str, given: Any) -> float:
-    try:
-        found = float(given)
-        if isinstance(given, bool) or not math.isfinite(found):
-            raise ValueError
-        return found
-    except (TypeError, ValueError, OverflowError):
-        raise EvaluationError(f"runtime attribute {name}: {given!r} is not a number") from None
-
-
-def _disks(given: Any) -> float:
-    """MiB of all disks together."""
-    if given is None:
-        return 0
-    if isinstance(given, list):
-        return sum(_disks(item) for item in given)
-    if isinstance(given, str):
-        return sum(_disk(item) for item in given.split(",") if item.strip())
-    return _mebibytes("disks", given, unit=_GIB)
-
-
-def _disk(text: str) -> float:
-    words = text.split()
-    if words[-1].upper() in ("SSD", "HDD", "LOCAL"):
-        words.pop()
-    if words and (words[0] == "local-disk" or words[0].startswith("/")):
-        words.pop(0)
-    if not words:
-        # Cromwell's "local-disk" without a size does not occur; a bare class of disk asks for nothing.
-        return 0
-    return _mebibytes("disks", " ".join(words), unit=_GIB)
-
-
-def _mebibytes(name: str, given: Any, *, unit: int) -> int:
-    """A quantity in MiB, rounded up; ``unit`` is the bytes in one of a number without a unit."""
-    matched = _QUANTITY.fullmatch(str(given)) if not isinstance(given, bool | list | dict) else None
-    if matched is None or not math.isfinite(float(matched[1])):
-        raise EvaluationError(f"runtime attribute {name}: {given!r} is not a quantity", hint='write it like "8 GiB"')
-    number, prefix, binary = matched.groups()
-    bare = not re.search(r"[A-Za-z]\s*$", str(given))
-    scale = unit if bare else (1024 if binary else 1000) ** " KMGTP".index((prefix or " ").upper())
-    return math.ceil(round(float(number) * scale / _MIB, 6))
 
 
 def describe(asked: Resources) -> str:
@@ -288,6 +227,6 @@ def describe(asked: Resources) -> str:
         f"{asked.cpu:g} vCPU" if asked.cpu else "default vCPU",
         f"{asked.memory} MiB" if asked.memory else "default memory",
         f"{asked.disk / 1024:g} GiB disk" if asked.disk else "",
-        f"{asked.gpu} GPU" if asked.gpu else "",
+        f"{asked.gpu} GPU{f' ({asked.gpu_type})' if asked.gpu_type else ''}" if asked.gpu else "",
     )
     return ", ".join(part for part in parts if part)

@@ -7,28 +7,16 @@ clients; it says whether settings are complete, not whether what they name exist
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import Problem, SettingsError
+from .resource_settings import ResourceSettings
+from .setting import SECTION, TYPES, how_to_set, read, setting
 
-SECTION = "wdl_ecs"
-"""The section of Airflow's configuration that holds these settings."""
-
-Kind = Literal["text", "list", "pairs", "flag", "integer", "number"]
-
-_TYPES: dict[str, str] = {"text": "string", "list": "string", "pairs": "string", "flag": "boolean"}
-_SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-
-
-def _setting(default: Any, kind: Kind, help: str, *, example: str | None = None, choices: tuple[str, ...] = ()) -> Any:
-    metadata = {"kind": kind, "help": help, "example": example, "choices": choices}
-    if kind == "pairs":
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+__all__ = ["SECTION", "EcsSettings", "SettingInfo", "describe_settings", "how_to_set"]
 
 
 @dataclass(frozen=True)
@@ -47,109 +35,26 @@ class SettingInfo:
 
 
 @dataclass(frozen=True)
-class EcsSettings:
+class EcsSettings(ResourceSettings):
     """Where and how a deployment runs the ECS tasks of its calls."""
 
-    aws_conn_id: str | None = _setting(
-        "aws_default",
-        "text",
-        "Airflow connection with the AWS credentials; without such a connection, boto3's own chain is used.",
-        example="aws_genomics",
-    )
-    region: str | None = _setting(
-        None, "text", "AWS region of the cluster; empty for the connection's own.", example="eu-west-1"
-    )
-    cluster: str = _setting("", "text", "Name or ARN of the ECS cluster that runs the tasks.", example="genomics")
-    workspace: str = _setting(
-        "",
-        "text",
-        "Where runs keep their files, commands, logs and outputs in S3.",
-        example="s3://my-bucket/wdl",
-    )
-    launch_type: str = _setting(
-        "FARGATE",
-        "text",
-        "How tasks are launched where no capacity provider is set.",
-        example="EC2",
-        choices=("FARGATE", "EC2"),
-    )
-    capacity_providers: tuple[str, ...] = _setting(
-        (),
-        "list",
-        "Capacity provider strategy instead of the launch type: names, each with an optional :weight and :base.",
-        example="FARGATE:1:2, FARGATE_SPOT:4",
-    )
-    spot_capacity_providers: tuple[str, ...] = _setting(
-        (),
-        "list",
-        "Capacity provider strategy for the attempts of calls that set `preemptible`; empty to run them like others.",
-        example="FARGATE_SPOT",
-    )
-    subnets: tuple[str, ...] = _setting(
-        (),
-        "list",
-        "Subnets of the tasks, by id. Fargate needs at least one; EC2 without one uses the bridge network.",
-        example="subnet-0a1b2c3d, subnet-4e5f6a7b",
-    )
-    security_groups: tuple[str, ...] = _setting(
-        (), "list", "Security groups of the tasks, by id; empty for the VPC's default one.", example="sg-0a1b2c3d"
-    )
-    assign_public_ip: bool = _setting(
-        False, "flag", "Give Fargate tasks a public IP address, where their subnet has no NAT gateway.", example="true"
-    )
-    task_role_arn: str = _setting(
-        "",
-        "text",
-        "IAM role of the task: reads the inputs and writes the workspace in S3.",
-        example="arn:aws:iam::123456789012:role/wdl-task",
-    )
-    execution_role_arn: str = _setting(
-        "",
-        "text",
-        "IAM role with which ECS pulls the images and writes the logs.",
-        example="arn:aws:iam::123456789012:role/wdl-execution",
-    )
-    log_group: str = _setting("", "text", "CloudWatch log group of the containers; it must exist.", example="/wdl")
-    staging_image: str = _setting(
-        "public.ecr.aws/aws-cli/aws-cli:2.27.50",
-        "text",
-        "Image of the containers that move files between S3 and the task; needs bash, coreutils and the staging tool.",
-        example="123456789012.dkr.ecr.eu-west-1.amazonaws.com/aws-cli:2.27.50",
-    )
-    staging_tool: str = _setting(
-        "aws", "text", "The tool in the staging image that moves files.", example="s5cmd", choices=("aws", "s5cmd")
-    )
-    container_root: str = _setting(
-        "/wdl", "text", "Absolute folder in the containers under which every attempt has its own.", example="/scratch"
-    )
-    image: str = _setting(
-        "", "text", "Image for tasks whose runtime section names none.", example="public.ecr.aws/debian/debian:12-slim"
-    )
-    cpu: float = _setting(1.0, "number", "vCPUs for tasks that ask for none.", example="2")
-    memory: int = _setting(2048, "integer", "MiB of memory for tasks that ask for none.", example="4096")
-    disk: int = _setting(
-        0, "integer", "GiB of disk for tasks that ask for none; 0 for Fargate's own 20.", example="100"
-    )
-    cpu_architecture: str = _setting(
-        "X86_64", "text", "CPU architecture of the images.", example="ARM64", choices=("X86_64", "ARM64")
-    )
-    tags: Mapping[str, str] = _setting(
+    tags: Mapping[str, str] = setting(
         {}, "pairs", "Tags of the ECS tasks and task definitions.", example="team=genomics, cost-centre=42"
     )
-    readable_prefixes: tuple[str, ...] = _setting(
+    readable_prefixes: tuple[str, ...] = setting(
         (),
         "list",
         "S3 prefixes that expressions (read_lines, size ...) may read besides the run's own folder and its inputs.",
         example="s3://references/, s3://panels/v2/",
     )
-    input_prefixes: tuple[str, ...] = _setting(
+    input_prefixes: tuple[str, ...] = setting(
         (),
         "list",
         "S3 prefixes from which runs may take files, besides the workspace; empty for all that the roles may read. "
         "It holds for inputs that a person gives, for URIs in the WDL and for those that expressions compose.",
         example="s3://incoming/, s3://references/hg38/",
     )
-    sensitive_inputs: tuple[str, ...] = _setting(
+    sensitive_inputs: tuple[str, ...] = setting(
         ("*password*", "*secret*", "*token*", "*api_key*"),
         "list",
         "Patterns of the names of String inputs that logs, XComs and pages show as ***; "
@@ -157,79 +62,79 @@ class EcsSettings:
         "The value itself is in the run's folder in S3, in the command, and in the DAG run's conf.",
         example="*password*, *token*, license_key",
     )
-    xcom_max_bytes: int = _setting(
+    xcom_max_bytes: int = setting(
         65_536,
         "integer",
         "Bytes of JSON that an XCom has at most; of larger values it says where in the run's folder they are. 0 for no "
         "limit. An XCom backend of the deployment's own gets all values as they are.",
         example="0",
     )
-    max_shards: int = _setting(
+    max_shards: int = setting(
         100_000,
         "integer",
         "Shards of one call in a run; a wider scatter fails before any of them starts.",
         example="5000",
     )
-    max_tasks: int = _setting(
+    max_tasks: int = setting(
         1000, "integer", "ECS tasks in flight on the cluster, per Airflow process; 0 for no limit.", example="200"
     )
-    max_tasks_per_run: int = _setting(0, "integer", "ECS tasks in flight per run; 0 for no limit.", example="100")
-    max_tasks_per_call: int = _setting(
+    max_tasks_per_run: int = setting(0, "integer", "ECS tasks in flight per run; 0 for no limit.", example="100")
+    max_tasks_per_call: int = setting(
         0, "integer", "ECS tasks in flight per task instance of a call; 0 for no limit.", example="20"
     )
-    poll_fastest: float = _setting(
+    poll_fastest: float = setting(
         1.0, "number", "Seconds between two looks at a task that has just started.", example="2"
     )
-    poll_slowest: float = _setting(
+    poll_slowest: float = setting(
         15.0, "number", "Seconds between two looks at a task that has run for long.", example="30"
     )
-    live_logs: bool = _setting(
+    live_logs: bool = setting(
         True,
         "flag",
         "Repeat what a running command writes to CloudWatch Logs in the log of its task instance.",
         example="false",
     )
-    live_logs_interval: float = _setting(
+    live_logs_interval: float = setting(
         2.0,
         "number",
         "Seconds between two looks at the log of a running command, at the least; fewer while it is silent.",
         example="10",
     )
-    live_logs_lines: int = _setting(
+    live_logs_lines: int = setting(
         1000, "integer", "Lines of a command's log that are repeated; 0 for no limit.", example="100"
     )
-    stop_timeout: int = _setting(
+    stop_timeout: int = setting(
         30, "integer", "Seconds that a command has between SIGTERM and SIGKILL; 120 at most on Fargate.", example="120"
     )
-    capacity_timeout: float = _setting(
+    capacity_timeout: float = setting(
         3600.0, "number", "Seconds to go on asking when ECS has no capacity for a task.", example="86400"
     )
-    spot_capacity_timeout: float = _setting(
+    spot_capacity_timeout: float = setting(
         300.0,
         "number",
         "Seconds to go on asking when there is no Spot capacity for a preemptible task, before on-demand capacity is "
         "asked for.",
         example="0",
     )
-    infrastructure_retries: int = _setting(
+    infrastructure_retries: int = setting(
         3,
         "integer",
         "Fresh attempts after a failure that is not the command's (host lost, image not pulled, staging failed).",
         example="5",
     )
-    out_of_memory_retries: int = _setting(
+    out_of_memory_retries: int = setting(
         1,
         "integer",
         "Fresh attempts, each with more memory, after a task ran out of it; `maxRetries` if that is more.",
         example="3",
     )
-    out_of_memory_factor: float = _setting(
+    out_of_memory_factor: float = setting(
         2.0,
         "number",
         "By how much the memory grows after a task ran out of it; a task may say `memory_retry_multiplier` instead.",
         example="1.5",
     )
-    out_of_memory_limit: int = _setting(
+    out_of_memory_limit: int = setting(
         0,
         "integer",
         "MiB of memory beyond which a task that ran out of it gets no more; 0 for all that Fargate has.",
@@ -263,7 +168,7 @@ class EcsSettings:
                 problems.append(Problem(f"there is no setting {name}" + (f"; {near[0]}?" if near else "")))
                 continue
             try:
-                found[name] = _read(value, kinds[name].metadata["kind"])
+                found[name] = read(value, kinds[name].metadata["kind"])
             except ValueError as error:
                 problems.append(Problem(f"{how_to_set(name)}: {error}"))
         if problems:
@@ -306,11 +211,6 @@ class EcsSettings:
             raise SettingsError(problems)
 
 
-def how_to_set(name: str) -> str:
-    """How a deployer sets a setting, in one line."""
-    return f"[{SECTION}] {name} (or AIRFLOW__{SECTION.upper()}__{name.upper()}, or EcsSettings({name}=...))"
-
-
 def describe_settings() -> tuple[SettingInfo, ...]:
     """Every setting, in order, for documentation and provider metadata."""
     return tuple(_info(f) for f in fields(EcsSettings))
@@ -322,7 +222,7 @@ def _info(f: Any) -> SettingInfo:
     shown = None if default in (None, "", (), {}) else _as_option(default)
     return SettingInfo(
         name=f.name,
-        type=_TYPES.get(kind) or integral[kind],
+        type=TYPES.get(kind) or integral[kind],
         help=f.metadata["help"],
         default=shown,
         example=f.metadata["example"],
@@ -337,69 +237,6 @@ def _as_option(default: Any) -> str:
 
 def _default(f: Any) -> Any:
     return f.default if f.default is not MISSING else f.default_factory()
-
-
-def _read(value: Any, kind: Kind) -> Any:
-    readers: dict[str, Callable[[Any], Any]] = {
-        "text": _read_text,
-        "list": _read_list,
-        "pairs": _read_pairs,
-        "flag": _read_flag,
-        "integer": lambda given: int(str(given).strip()),
-        "number": lambda given: float(str(given).strip()),
-    }
-    try:
-        return readers[kind](value)
-    except ValueError:
-        raise ValueError(f"{value!r} is not {_WANTED[kind]}") from None
-
-
-_WANTED: dict[str, str] = {
-    "text": "a text",
-    "list": "a list (separate its items by commas)",
-    "pairs": "a list of name=value (separate them by commas)",
-    "flag": "true or false",
-    "integer": "a whole number",
-    "number": "a number",
-}
-
-
-def _read_text(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise ValueError
-    return value.strip() if value else value
-
-
-def _read_list(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        text = value.strip()
-        value = json.loads(text) if text.startswith("[") else text.split(",")
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError
-    return tuple(item.strip() for item in value if item.strip())
-
-
-def _read_pairs(value: Any) -> dict[str, str]:
-    if isinstance(value, str):
-        text = value.strip()
-        if not text.startswith("{"):
-            pairs = [item.partition("=") for item in text.split(",") if item.strip()]
-            if not all(equals for _, equals, _ in pairs):
-                raise ValueError
-            return {name.strip(): rest.strip() for name, _, rest in pairs}
-        value = json.loads(text)
-    if not isinstance(value, Mapping):
-        raise ValueError
-    return {str(name): str(item) for name, item in value.items()}
-
-
-def _read_flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    try:
-        return _SWITCH[str(value).strip().lower()]
-    except KeyError:
-        raise ValueError from None
 
 
 def _problems(s: EcsSettings) -> Iterator[str]:
@@ -417,6 +254,13 @@ def _problems(s: EcsSettings) -> Iterator[str]:
     for name in (*positive, "out_of_memory_factor"):
         if getattr(s, name) <= 0:
             yield f"{name} must be more than 0, not {getattr(s, name)}; set {how_to_set(name)}"
+    for name in ("time_limit", "max_cpu", "max_memory", "max_disk", "max_gpu", "max_time", "ebs_from"):
+        if getattr(s, name) < 0:
+            yield f"{name} must be 0 or more, not {getattr(s, name)}; set {how_to_set(name)}"
+    for name in ("cpu", "memory", "disk"):
+        most = getattr(s, f"max_{name}")
+        if 0 < most < getattr(s, name):
+            yield f"{name} is {getattr(s, name)}, and max_{name} is {most}; set {how_to_set(name)}"
     yield from _wrong_places(s)
     yield from _contradictions(s)
 
@@ -433,6 +277,13 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
 
 
 def _contradictions(s: EcsSettings) -> Iterator[str]:
+    yield from _wrong_placement(s)
+    if s.ebs_volume_type in ("io1", "io2") and s.ebs_role_arn and not s.ebs_iops:
+        yield f"volumes of the type {s.ebs_volume_type} need ebs_iops; set {how_to_set('ebs_iops')}"
+    if s.ebs_throughput and s.ebs_volume_type != "gp3":
+        yield f"ebs_throughput is for gp3 only, not for {s.ebs_volume_type}; set {how_to_set('ebs_throughput')} to 0"
+    if s.ebs_iops and s.ebs_volume_type not in ("gp3", "io1", "io2"):
+        yield f"ebs_iops is for gp3, io1 and io2, not for {s.ebs_volume_type}; set {how_to_set('ebs_iops')} to 0"
     if len({name.startswith("FARGATE") for name in s.providers} | {s.fargate}) > 1:
         yield (
             "capacity_providers, spot_capacity_providers and launch_type mix Fargate with others; "
@@ -442,3 +293,17 @@ def _contradictions(s: EcsSettings) -> Iterator[str]:
         yield f"assign_public_ip is for Fargate only; set {how_to_set('assign_public_ip')} to false"
     if s.fargate and s.stop_timeout > 120:
         yield f"stop_timeout is at most 120 seconds on Fargate, not {s.stop_timeout}; set {how_to_set('stop_timeout')}"
+
+
+def _wrong_placement(s: EcsSettings) -> Iterator[str]:
+    for name in ("placement_constraints", "placement_strategies"):
+        if s.fargate and getattr(s, name):
+            yield f"{name} is for EC2 only; set {how_to_set(name)} to nothing for Fargate"
+    for text in s.placement_strategies:
+        kind, _, by = (part.strip() for part in text.partition(":"))
+        fits = by in ("cpu", "memory") if kind == "binpack" else bool(by) if kind == "spread" else not by
+        if kind not in ("random", "spread", "binpack") or not fits:
+            yield (
+                f"placement_strategies: {text!r} is none of random, binpack:cpu, binpack:memory and spread:FIELD; "
+                f"set {how_to_set('placement_strategies')}"
+            )

@@ -37,6 +37,7 @@ from .validation import (
     check_overrides,
     check_run_task,
     check_task_definition,
+    check_volumes,
     client_error,
     invalid,
 )
@@ -141,6 +142,7 @@ class EcsApi:
         cluster_arn = self._cluster_arn(request, region)
         definition = self._definition(request.get("taskDefinition") or "", region)
         check_overrides([c["name"] for c in definition.containers], request.get("overrides") or {})
+        check_volumes(request, definition.volumes)
         placement = placement_of(request, definition, cluster_arn, region)
         self._all()
         with self._lock:

@@ -7,7 +7,7 @@ is rejected here as well, so that nothing is silently left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -17,6 +17,19 @@ MAX_COUNT = 10
 MAX_CLIENT_TOKEN = 64
 MAX_TAGS = 50
 MAX_STOP_TIMEOUT_FARGATE = 120
+MAX_CONSTRAINTS = 10
+MAX_STRATEGIES = 5
+
+EBS_SIZES: Mapping[str, tuple[int, int]] = {
+    "gp2": (1, 16384),
+    "gp3": (1, 16384),
+    "io1": (4, 16384),
+    "io2": (4, 16384),
+    "st1": (125, 16384),
+    "sc1": (125, 16384),
+    "standard": (1, 1024),
+}
+"""Type of EBS volume -> least and most GiB."""
 
 _GIB = 1024
 FARGATE_MEMORY: Mapping[int, frozenset[int]] = {
@@ -117,7 +130,7 @@ def check_task_definition(request: Mapping[str, Any]) -> None:
     _check_dependencies(containers)
 
 
-def _check_volumes(volumes: Iterable[Mapping[str, Any]]) -> set[str]:
+def _check_volumes(volumes: Sequence[Mapping[str, Any]]) -> set[str]:
     names: set[str] = set()
     for volume in volumes:
         name = str(volume.get("name", ""))
@@ -126,7 +139,11 @@ def _check_volumes(volumes: Iterable[Mapping[str, Any]]) -> set[str]:
         for kind in ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "dockerVolumeConfiguration"):
             if volume.get(kind):
                 raise client_error(f"Volume '{name}': the embedded ECS has no {kind}.")
+        if volume.get("configuredAtLaunch") and volume.get("host"):
+            raise client_error(f"Volume '{name}': configuredAtLaunch cannot be set together with host.")
         names.add(name)
+    if sum(bool(volume.get("configuredAtLaunch")) for volume in volumes) > 1:
+        raise client_error("Only one volume can be configured at launch.")
     return names
 
 
@@ -213,6 +230,53 @@ def check_run_task(request: Mapping[str, Any]) -> None:
     if len(request.get("tags") or []) > MAX_TAGS:
         raise invalid(f"The maximum number of tags is {MAX_TAGS}.")
     check_ephemeral_storage(overrides.get("ephemeralStorage"))
+    _check_placement(request)
+
+
+def _check_placement(request: Mapping[str, Any]) -> None:
+    """Refuse what ECS does; where there is one machine, a task is on it whatever is preferred."""
+    constraints, strategies = request.get("placementConstraints") or [], request.get("placementStrategy") or []
+    providers = [item.get("capacityProvider", "") for item in request.get("capacityProviderStrategy") or []]
+    fargate = request.get("launchType") == "FARGATE" or any(name.startswith("FARGATE") for name in providers)
+    if fargate and constraints:
+        raise invalid("Placement constraints are not supported with FARGATE launch type.")
+    if fargate and strategies:
+        raise invalid("Placement strategies are not supported with FARGATE launch type.")
+    if len(constraints) > MAX_CONSTRAINTS or len(strategies) > MAX_STRATEGIES:
+        raise invalid(f"At most {MAX_CONSTRAINTS} placement constraints and {MAX_STRATEGIES} strategies are taken.")
+    for constraint in constraints:
+        if constraint.get("type") not in ("distinctInstance", "memberOf"):
+            raise invalid(f"Unknown placement constraint type '{constraint.get('type')}'.")
+        if (constraint["type"] == "memberOf") != bool(constraint.get("expression")):
+            raise invalid("A placement constraint has an expression if its type is memberOf, and only then.")
+    for strategy in strategies:
+        if strategy.get("type") not in ("random", "spread", "binpack"):
+            raise invalid(f"Unknown placement strategy type '{strategy.get('type')}'.")
+
+
+def check_volumes(request: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]]) -> None:
+    """Check what RunTask says of the volumes that are configured at launch.
+
+    :param volumes: of the task definition.
+    :raises ApiError: unless it says of each how it is to be, and of no other.
+    """
+    late = {str(volume["name"]) for volume in volumes if volume.get("configuredAtLaunch")}
+    configured = {str(found.get("name")): found for found in request.get("volumeConfigurations") or []}
+    if set(configured) != late:
+        raise invalid(
+            "The volumes that are configured at launch are "
+            f"{sorted(late) or 'none'}, and volumeConfigurations names {sorted(configured) or 'none'}."
+        )
+    for name, found in configured.items():
+        volume = found.get("managedEBSVolume") or {}
+        if not volume.get("roleArn"):
+            raise invalid(f"Volume '{name}': managedEBSVolume needs a roleArn.")
+        kind = volume.get("volumeType", "gp3")
+        least, most = EBS_SIZES.get(kind, (1, 0))
+        if not least <= int(volume.get("sizeInGiB") or 0) <= most:
+            raise invalid(f"Volume '{name}': a volume of the type {kind} has {least} to {most} GiB.")
+        if kind in ("io1", "io2") and not volume.get("iops"):
+            raise invalid(f"Volume '{name}': the type {kind} needs iops.")
 
 
 def check_overrides(names: Iterable[str], overrides: Mapping[str, Any]) -> None:

@@ -57,12 +57,21 @@ def containers(definition) -> dict[str, dict]:
         replace(SETTINGS, launch_type="EC2", spot_capacity_providers=(), subnets=()),
         replace(SETTINGS, capacity_providers=("FARGATE:1:2", "FARGATE_SPOT:4")),
         replace(SETTINGS, staging_tool="s5cmd", cpu_architecture="ARM64"),
+        replace(SETTINGS, registry_credentials={"docker.io": "arn:aws:secretsmanager:eu-west-1:1:secret:x"}),
+        replace(
+            SETTINGS,
+            launch_type="EC2",
+            spot_capacity_providers=(),
+            placement_constraints=("distinctInstance", "attribute:ecs.instance-type =~ r6i.*"),
+            placement_strategies=("spread:attribute:ecs.availability-zone", "binpack:memory", "random"),
+        ),
+        replace(SETTINGS, ebs_role_arn="arn:aws:iam::1:role/i", ebs_kms_key="k", ebs_iops=6000, ebs_throughput=500),
     ],
 )
 def test_requests_are_what_the_api_takes(settings):
-    assert problems("RegisterTaskDefinition", dict(task_definition("i", settings, gpu=1).arguments)) == ""
-    arguments = run_task(REQUEST, TaskSize(1024, 2048, 50), settings, definition="f:1")
-    assert problems("RunTask", arguments) == ""
+    assert problems("RegisterTaskDefinition", dict(task_definition("i", settings, gpu=1, ebs=True).arguments)) == ""
+    for size in (TaskSize(1024, 2048, 50), TaskSize(1024, 2048, gpu=1, ebs=500, instances=("g5.*",))):
+        assert problems("RunTask", run_task(REQUEST, size, settings, definition="f:1")) == ""
 
 
 def test_the_three_containers_hang_together_as_ecs_demands():
@@ -86,12 +95,14 @@ def test_definitions_are_the_same_exactly_for_equal_content():
     others = [
         task_definition("b", SETTINGS),
         task_definition("a", SETTINGS, gpu=1),
+        task_definition("a", SETTINGS, ebs=True),
+        task_definition("a", replace(SETTINGS, registry_credentials={"docker.io": "x"})),
         task_definition("a", replace(SETTINGS, task_role_arn="arn:aws:iam::1:role/x")),
         task_definition("a", replace(SETTINGS, staging_tool="s5cmd")),
         task_definition("a", replace(SETTINGS, container_root="/scratch")),
         task_definition("a", replace(SETTINGS, stop_timeout=60)),
     ]
-    assert len({family, *(other.family for other in others)}) == 7
+    assert len({family, *(other.family for other in others)}) == 9
     assert len(family) <= 255
 
 
@@ -213,3 +224,55 @@ def test_a_stage_runs_its_script_whole_or_not_at_all(tmp_path, tool, stage, answ
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STUBS": str(tmp_path), "WDL_STAGE_SCRIPT": "s3://b/x"}
     done = subprocess.run(["bash", *boot], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (code, said)
+
+
+def test_a_large_disk_is_a_volume_that_ecs_makes_and_deletes():
+    settings = replace(SETTINGS, ebs_role_arn="arn:aws:iam::1:role/i", ebs_throughput=500)
+    assert task_definition("i", settings, ebs=True).arguments["volumes"] == [
+        {"name": "wdl", "configuredAtLaunch": True}
+    ]
+    assert task_definition("i", settings).arguments["volumes"] == [{"name": "wdl", "host": {}}]
+    arguments = run_task(REQUEST, TaskSize(1024, 2048, ebs=500), settings, definition="f")
+    (configuration,) = arguments["volumeConfigurations"]
+    volume = configuration["managedEBSVolume"]
+    assert configuration["name"] == "wdl"
+    assert (volume["sizeInGiB"], volume["roleArn"], volume["throughput"]) == (500, "arn:aws:iam::1:role/i", 500)
+    assert volume["terminationPolicy"] == {"deleteOnTermination": True}
+    assert {"key": "wdl:dag", "value": "d"} in volume["tagSpecifications"][0]["tags"]
+    assert not {"iops", "kmsKeyId"} & set(volume)
+    assert "ephemeralStorage" not in arguments["overrides"]
+    assert "volumeConfigurations" not in run_task(REQUEST, TaskSize(1024, 2048), settings, definition="f")
+
+
+def test_where_on_ec2_a_task_is_put():
+    settings = replace(
+        SETTINGS,
+        launch_type="EC2",
+        spot_capacity_providers=(),
+        placement_constraints=("distinctInstance", "attribute:team == a"),
+        placement_strategies=("spread : attribute:ecs.availability-zone", "random"),
+    )
+    arguments = run_task(REQUEST, TaskSize(1024, 2048, instances=("g4dn.*", "g5.*")), settings, definition="f")
+    assert arguments["placementConstraints"] == [
+        {"type": "distinctInstance"},
+        {"type": "memberOf", "expression": "attribute:team == a"},
+        {
+            "type": "memberOf",
+            "expression": "attribute:ecs.instance-type =~ g4dn.* or attribute:ecs.instance-type =~ g5.*",
+        },
+    ]
+    assert arguments["placementStrategy"] == [
+        {"type": "spread", "field": "attribute:ecs.availability-zone"},
+        {"type": "random"},
+    ]
+    plain = run_task(REQUEST, TaskSize(1024, 2048), SETTINGS, definition="f")
+    assert not {"placementConstraints", "placementStrategy"} & set(plain)
+
+
+def test_private_images_are_pulled_with_their_credentials():
+    settings = replace(SETTINGS, registry_credentials={"registry.example.org": "arn:secret"})
+    found = containers(task_definition("registry.example.org/a:1", settings))
+    assert found["command"]["repositoryCredentials"] == {"credentialsParameter": "arn:secret"}
+    assert "repositoryCredentials" not in found["stage-in"]
+    own = replace(settings, staging_image="registry.example.org/aws-cli:2")
+    assert "repositoryCredentials" in containers(task_definition("ubuntu", own))["stage-out"]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_wdl_ecs.ecs.attributes import Policy, ignored_attributes, mount_points, policy_of, resources_of
 from airflow_wdl_ecs.ecs.resources import (
-    Policy,
     TaskSize,
+    describe,
     fargate_pair,
-    ignored_attributes,
     more_memory,
-    policy_of,
-    resources_of,
     rounding,
     size_of,
+    with_time_limit,
 )
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import EvaluationError
@@ -75,7 +75,11 @@ def test_other_attributes():
     assert resources_of({"disk": "50 GiB", "bootDiskSizeGb": 10}).disk == 60 * 1024
     assert resources_of({"gpu": True}).gpu == 1
     assert resources_of({"gpu": False}).gpu == 0
-    assert resources_of({"gpuCount": 2, "gpuType": "nvidia"}).gpu == 2
+    assert resources_of({"gpuCount": 2, "gpuType": "nvidia"}) == Resources(gpu=2, gpu_type="nvidia")
+    assert resources_of({"acceleratorCount": "2", "acceleratorType": "t4"}) == Resources(gpu=2, gpu_type="t4")
+    assert resources_of({"gpuType": "t4"}).gpu == 1, "as with Cromwell"
+    assert resources_of({"gpuType": "t4", "gpu": False}).gpu == 0
+    assert resources_of({"gpuType": "t4", "gpuCount": 0}).gpu == 0
     assert resources_of({"docker": "x", "cpu": None, "memory": None, "disks": None}) == Resources()
 
 
@@ -113,6 +117,7 @@ def test_retries():
     assert policy_of({"maxRetries": 2, "preemptible": "3"}) == Policy((0,), 2, 3)
     assert policy_of({"max_retries": 1, "preemptible": True}) == Policy((0,), 1, 1)
     assert Policy(None).succeeded(77)
+    assert not Policy(None).succeeded(-1), "a command that was stopped, and left no exit code"
     assert not Policy((0, 2)).succeeded(1)
 
 
@@ -214,3 +219,143 @@ def test_what_is_given_beyond_what_was_asked_is_explained():
     assert why(EC2, cpu=1, memory=2048, disk=5 * 1024) == "the disk is the EC2 instance's own"
     assert why(EC2, cpu=0.05, memory=64) == "ECS takes no less than 0.125 vCPU and 6 MiB"
     assert why(EC2, cpu=3, memory=5000) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (90, 5400),
+        ("90", 5400),
+        (0.5, 30),
+        ("2h 30m", 9000),
+        ("90 min", 5400),
+        ("1 day", 86400),
+        ("45s", 45),
+        ("02:30", 9000),
+        ("02:30:00", 9000),
+        ("1-02:30:00", 95400),
+        (0, 0),
+        (-5, 0),
+        (1e300, 366 * 86400),
+    ],
+)
+@pytest.mark.parametrize("name", ["time_minutes", "timeMinutes", "maxTime"])
+def test_how_long_a_command_may_take(name, given, seconds):
+    policy = policy_of({name: given})
+    assert (policy.time_limit, policy.time_source) == (seconds, name if seconds else "")
+    assert ignored_attributes({name: given}) == ()
+
+
+@pytest.mark.parametrize("given", ["long", True, [1], "nan", "1:2:3:4"])
+def test_a_time_that_cannot_be_read_names_its_attribute(given):
+    with pytest.raises(EvaluationError, match="time_minutes"):
+        policy_of({"time_minutes": given})
+
+
+@pytest.mark.parametrize(
+    ("settings", "runtime", "limit"),
+    [
+        ({}, {}, (0, "")),
+        ({}, {"time_minutes": 5}, (300, "time_minutes")),
+        ({"time_limit": 10}, {}, (600, "the setting time_limit")),
+        ({"time_limit": 10}, {"time_minutes": 60}, (3600, "time_minutes")),
+        ({"max_time": 30}, {"time_minutes": 60}, (1800, "the setting max_time")),
+        ({"max_time": 30}, {}, (1800, "the setting max_time")),
+        ({"max_time": 30}, {"time_minutes": 5}, (300, "time_minutes")),
+        ({"time_limits": False}, {"time_minutes": 5}, (0, "")),
+        ({"time_limits": False, "max_time": 30}, {"time_minutes": 5}, (1800, "the setting max_time")),
+    ],
+)
+def test_whose_time_limit_holds(settings, runtime, limit):
+    policy = with_time_limit(policy_of(runtime), replace(EC2, **settings))
+    assert (policy.time_limit, policy.time_source) == limit
+
+
+EBS = replace(EC2, ebs_role_arn="arn:aws:iam::1:role/infrastructure")
+EBS_FARGATE = replace(FARGATE, ebs_role_arn="arn:aws:iam::1:role/infrastructure")
+
+
+@pytest.mark.parametrize(
+    ("gibibytes", "settings", "disk", "ebs"),
+    [
+        (100, EBS, None, 100),
+        (0, EBS, None, 0),
+        (0, replace(EBS, disk=50), None, 50),
+        (99, replace(EBS, ebs_from=100), None, 0),
+        (100, replace(EBS, ebs_from=100), None, 100),
+        (100, replace(EBS, ebs_volume_type="st1"), None, 125),
+        (200, EBS_FARGATE, 200, 0),
+        (201, EBS_FARGATE, None, 201),
+        (100, replace(EBS_FARGATE, ebs_from=50), None, 100),
+        (100, EC2, None, 0),
+    ],
+)
+def test_large_disks_are_volumes_where_ecs_may_make_them(gibibytes, settings, disk, ebs):
+    size = size_of(Resources(disk=gibibytes * 1024), settings)
+    assert (size.disk, size.ebs) == (disk, ebs)
+
+
+def test_a_volume_that_is_larger_than_was_asked_for_is_explained():
+    settings = replace(EBS, ebs_volume_type="st1")
+    asked = Resources(cpu=1, memory=2048, disk=100 * 1024)
+    size = size_of(asked, settings)
+    assert str(size) == "1 vCPU, 2048 MiB, 125 GiB EBS volume"
+    assert rounding(asked, size, settings) == "an EBS volume of the type st1 has 125 GiB at least"
+    assert rounding(replace(asked, disk=200 * 1024), replace(size, ebs=200), settings) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "said", "hint"),
+    [
+        (Resources(cpu=8), replace(EC2, max_cpu=4), "8 vCPU, and this deployment gives 4 at most", "max_cpu"),
+        (Resources(memory=9000), replace(FARGATE, max_memory=8192), "9000 MiB of memory", "max_memory"),
+        (Resources(disk=300 * 1024), replace(EC2, max_disk=200), "300 GiB of disk", "max_disk"),
+        (Resources(gpu=8), replace(EC2, max_gpu=4), "8 GPUs", "max_gpu"),
+        (Resources(cpu=193), EC2, "193 vCPU, and ECS gives 192 at most", "ask for less"),
+        (Resources(disk=16385 * 1024), EBS, "16385 GiB of disk, and an EBS volume has 16384", "disks"),
+        (Resources(disk=201 * 1024), FARGATE, "Fargate gives 200 at most", "ebs_role_arn"),
+        (Resources(gpu=1, gpu_type="abacus"), EC2, "of the type abacus", "nvidia-tesla-t4.*gpu_types"),
+    ],
+)
+def test_what_cannot_be_met_says_what_could(asked, settings, said, hint):
+    with pytest.raises(EvaluationError, match=said) as caught:
+        size_of(asked, settings)
+    assert re.search(hint, caught.value.hint)
+
+
+def test_the_limits_themselves_are_given():
+    limited = replace(EC2, max_cpu=4, max_memory=8192, max_disk=200, max_gpu=1)
+    asked = Resources(cpu=4, memory=8192, disk=200 * 1024, gpu=1)
+    assert size_of(asked, limited) == TaskSize(4096, 8192, gpu=1)
+    assert more_memory(8000, Policy(), limited) == 8192
+    assert more_memory(8192, Policy(), limited) == 8192
+
+
+def test_a_type_of_gpu_is_one_of_instances():
+    def given(settings, **asked):
+        return size_of(Resources(**asked), settings).instances
+
+    assert given(EC2, gpu=1, gpu_type="nvidia-tesla-t4") == ("g4dn.*",)
+    assert given(EC2, gpu=1, gpu_type="nvidia-tesla-t4-a10g") == ("g4dn.*", "g5.*")
+    assert given(EC2, gpu=1) == ()
+    assert given(EC2, gpu_type="nvidia-tesla-t4") == (), "no GPU was asked for"
+    mapped = replace(EC2, gpu_types={"nvidia-tesla-p100": "g5.* | g6.*", "nvidia-tesla-t4": "*"})
+    assert given(mapped, gpu=1, gpu_type="nvidia-tesla-p100") == ("g5.*", "g6.*")
+    assert given(mapped, gpu=1, gpu_type="nvidia-tesla-t4") == ()
+    size = size_of(Resources(cpu=1, memory=2048, gpu=2, gpu_type="nvidia-tesla-p100"), mapped)
+    assert str(size) == "1 vCPU, 2048 MiB, 2 GPU on g5.* or g6.*"
+    assert describe(Resources(gpu=2, gpu_type="t4")) == "default vCPU, default memory, 2 GPU (t4)"
+
+
+@pytest.mark.parametrize(
+    ("disks", "points"),
+    [
+        ("local-disk 100 SSD", ()),
+        ("local-disk 100 SSD, /mnt/x 50 SSD", ("/mnt/x",)),
+        (["/mnt/a 10 GiB", "20 GiB", "/mnt/b"], ("/mnt/a", "/mnt/b")),
+        (100, ()),
+        (None, ()),
+    ],
+)
+def test_mount_points_of_disks(disks, points):
+    assert mount_points({"disks": disks}) == points

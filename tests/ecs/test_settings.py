@@ -105,6 +105,16 @@ def test_check_lists_everything_that_is_missing():
         ({"container_root": "wdl"}, "absolute folder"),
         ({"memory": 0}, "memory must be more than 0"),
         ({"readable_prefixes": ("bucket",)}, "readable_prefixes"),
+        ({"max_cpu": -1.0}, "max_cpu must be 0 or more"),
+        ({"max_memory": 1024}, "memory is 2048, and max_memory is 1024"),
+        ({"placement_strategies": ("random",)}, "placement_strategies is for EC2 only"),
+        ({"placement_constraints": ("distinctInstance",)}, "placement_constraints is for EC2 only"),
+        ({"launch_type": "EC2", "placement_strategies": ("binpack:disk",)}, "'binpack:disk' is none of random"),
+        ({"launch_type": "EC2", "placement_strategies": ("pile",)}, "'pile' is none of random"),
+        ({"ebs_role_arn": "a", "ebs_volume_type": "io2"}, "need ebs_iops"),
+        ({"ebs_volume_type": "floppy"}, "ebs_volume_type must be gp2 or gp3"),
+        ({"ebs_volume_type": "gp2", "ebs_throughput": 500}, "ebs_throughput is for gp3 only"),
+        ({"ebs_volume_type": "st1", "ebs_iops": 500}, "ebs_iops is for gp3, io1 and io2"),
     ],
 )
 def test_contradictions_are_named(change, said):

@@ -13,6 +13,7 @@ from airflow_wdl_ecs.local.validation import (
     check_overrides,
     check_run_task,
     check_task_definition,
+    check_volumes,
     cpu_units,
     memory_mib,
 )
@@ -78,6 +79,8 @@ def test_task_level_memory_alone_is_enough_on_ec2_too() -> None:
         (top(networkMode="bridge"), "awsvpc"),
         (top(ephemeralStorage={"sizeInGiB": 20}), "Ephemeral storage"),
         (top(volumes=[{"name": "v"}, {"name": "v"}]), "unique"),
+        (top(volumes=[{"name": "v", "configuredAtLaunch": True, "host": {"sourcePath": "/x"}}]), "together with host"),
+        (top(volumes=[{"name": n, "configuredAtLaunch": True} for n in "vw"]), "Only one volume"),
         (top(volumes=[{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs"}}]), "efsVolumeConfiguration"),
     ],
 )
@@ -100,6 +103,18 @@ def test_a_bad_definition_is_rejected(change: Callable[[dict[str, Any]], None], 
         ({"clientToken": "x" * 65}, "clientToken"),
         ({"tags": [{"key": str(i), "value": ""} for i in range(51)]}, "tags"),
         ({"overrides": {"ephemeralStorage": {"sizeInGiB": 201}}}, "Ephemeral storage"),
+        ({"launchType": "FARGATE", "placementStrategy": [{"type": "random"}]}, "not supported with FARGATE"),
+        (
+            {
+                "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}],
+                "placementConstraints": [{"type": "distinctInstance"}],
+            },
+            "not supported with FARGATE",
+        ),
+        ({"placementConstraints": [{"type": "memberOf"}]}, "expression"),
+        ({"placementConstraints": [{"type": "near"}]}, "Unknown placement constraint"),
+        ({"placementStrategy": [{"type": "pile"}]}, "Unknown placement strategy"),
+        ({"placementStrategy": [{"type": "random"}] * 6}, "At most"),
     ],
 )
 def test_a_bad_run_task_is_rejected(request_: dict[str, Any], message: str) -> None:
@@ -109,6 +124,32 @@ def test_a_bad_run_task_is_rejected(request_: dict[str, Any], message: str) -> N
 
 def test_the_limits_themselves_are_allowed() -> None:
     check_run_task({"count": 10, "startedBy": "x" * 128, "clientToken": "x" * 64})
+    check_run_task({"placementStrategy": [{"type": "spread", "field": "host"}] * 5, "launchType": "EC2"})
+
+
+VOLUME = {"roleArn": "arn:aws:iam::1:role/i", "sizeInGiB": 16384}
+LATE = [{"name": "v", "configuredAtLaunch": True}, {"name": "w", "host": {}}]
+
+
+def test_a_volume_that_is_configured_at_launch_is() -> None:
+    check_volumes({"volumeConfigurations": [{"name": "v", "managedEBSVolume": VOLUME}]}, LATE)
+    check_volumes({}, [{"name": "w", "host": {}}])
+
+
+@pytest.mark.parametrize(
+    ("configurations", "message"),
+    [
+        ([], "names none"),
+        ([{"name": "w", "managedEBSVolume": VOLUME}], "names"),
+        ([{"name": "v"}], "roleArn"),
+        ([{"name": "v", "managedEBSVolume": {**VOLUME, "sizeInGiB": 16385}}], "1 to 16384 GiB"),
+        ([{"name": "v", "managedEBSVolume": {**VOLUME, "volumeType": "st1", "sizeInGiB": 100}}], "125 to"),
+        ([{"name": "v", "managedEBSVolume": {**VOLUME, "volumeType": "io2"}}], "iops"),
+    ],
+)
+def test_a_volume_that_is_not_as_it_was_announced(configurations: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ApiError, match=message):
+        check_volumes({"volumeConfigurations": configurations}, LATE)
 
 
 def test_an_override_of_an_unknown_container_is_rejected() -> None:

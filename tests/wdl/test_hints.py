@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from test_task_evaluation import evaluation, task
 
-from airflow_wdl_ecs.ecs.resources import policy_of
+from airflow_wdl_ecs.ecs.attributes import policy_of
 from airflow_wdl_ecs.errors import EvaluationError, Position
 from airflow_wdl_ecs.wdl.hints import hint_expressions
 
