@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -721,3 +722,52 @@ def test_a_failure_is_told_when_its_reason_cannot_be_kept(world: World, monkeypa
     world.begin(task("echo ~{read_string(x)}", "Int n = 1"), {"x": "s3://nowhere/x"})
     monkeypatch.setattr(RunStore, "put_json", lambda *_: 1 / 0)
     assert isinstance(world.failure(), EvaluationError)
+
+
+def test_a_command_that_takes_longer_than_its_attribute_says_is_stopped_and_the_failure_says_so(world: World) -> None:
+    wdl = task("echo begun; sleep 60", "Int n = 1", runtime='time_minutes: 0.02 returnCodes: "*" maxRetries: 1')
+    error = world.begin(wdl).failure()
+    assert (error.kind, error.exit_code) == ("command_failed", 124)
+    assert "stopped after 2 s, which is all that time_minutes gives" in str(error)
+    assert [found["budget"] for found in world.attempts()] == ["command", "command"], "maxRetries pays"
+    assert "is stopped after 0.0333333 min" in world.log
+
+
+def test_a_run_gives_a_call_more_time_and_the_deployment_has_the_last_word(world: World) -> None:
+    wdl = task("sleep 1.5; echo done", runtime="time_minutes: 0.01")
+    world.settings = replace(world.settings, max_time=0.005)
+    assert "the setting max_time" in str(world.begin(wdl, {"t.runtime.time_minutes": 5}).failure())
+    world.settings = replace(world.settings, max_time=0.0)
+    assert world.done(try_number=2).outputs == {(): {"out": "done"}}
+
+
+def test_a_large_disk_is_an_ebs_volume_that_run_task_describes(world: World) -> None:
+    world.settings = replace(
+        world.settings,
+        ebs_role_arn="arn:aws:iam::1:role/infrastructure",
+        placement_constraints=("attribute:ecs.instance-type =~ r6i.*",),
+        placement_strategies=("binpack:memory",),
+    )
+    wdl = task("echo done", runtime='disks: "local-disk 500 SSD, /mnt/x 100 SSD"')
+    assert world.begin(wdl).done().outputs == {(): {"out": "done"}}
+    (asked,) = world.started()
+    assert asked["volumeConfigurations"][0]["managedEBSVolume"]["sizeInGiB"] == 600
+    assert world.attempts()[0]["disk"] == 600
+    assert "mount points of `disks` that are not made here, where a task has one disk: /mnt/x" in world.log
+
+
+@pytest.mark.parametrize(
+    ("runtime", "said"),
+    [
+        ('gpuType: "abacus"', "known are .*nvidia-tesla-t4"),
+        ("cpu: 9", "this deployment gives 8 at most"),
+        ('docker: "library://a/b"', "not an image that ECS can pull"),
+    ],
+)
+def test_what_cannot_be_met_is_said_before_ecs_is_asked(world: World, runtime: str, said: str) -> None:
+    world.settings = replace(world.settings, max_cpu=8.0)
+    wdl = task("true", "Int n = 1", runtime=runtime)
+    error = world.begin(wdl.replace('docker: "debian:12"', "") if "docker" in runtime else wdl).failure()
+    assert isinstance(error, EvaluationError)
+    assert re.search(said, str(error))
+    assert world.started() == []

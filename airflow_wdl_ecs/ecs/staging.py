@@ -22,8 +22,8 @@ from typing import Literal
 
 from ..errors import EvaluationError
 from ..task import OutputRequest, StageIn, TaskRequest
+from .attributes import Policy
 from .fetching import folders, patterns
-from .resources import Policy
 
 Stage = Literal["stage-in", "stage-out"]
 
@@ -85,6 +85,7 @@ _WORTH = 500
 _RUN_HEAD = """\
 # Runs the command of {who}, attempt {attempt}. The image is the user's: only bash and its builtins are used here.
 folder={folder}
+limit={limit} grace={grace}
 set -- "$BASH" {folder}/command.sh
 environment() {{
   :
@@ -94,7 +95,7 @@ environment() {{
 
 _RUN = """\
 cd "$folder/work" || exit 126
-{clock}{tell}\
+{clock}{tell}{limit}\
 : >"$folder/stdout"
 : >"$folder/stderr"
 exec 6<> <(:) 7<"$folder/stdout" 8<"$folder/stderr"
@@ -110,13 +111,29 @@ set -m
 }} >"$folder/stdout" 2>"$folder/stderr" 6>&- </dev/null &
 command=$!
 set +m
+over=0 watcher=
 trap 'stop=1; kill -TERM -- "-$command" 2>/dev/null' TERM INT
+trap 'stop=1 over=1; mark time_over; kill -TERM -- "-$command" 2>/dev/null' USR1
+if (( limit > 0 )); then
+  watch_time "$$" "$command" &
+  watcher=$!
+  disown "$watcher"
+fi
 # A wait that a signal has ended says nothing of the command; bash remembers how a process that is gone has ended.
 stop=1
 while (( stop )); do stop=0; wait "$command"; code=$?; done
+[[ -z $watcher ]] || kill -KILL "$watcher" 2>/dev/null
+trap '' USR1
 mark command_ended
 kill -KILL -- "-$command" 2>/dev/null
-printf '%s\\n' "$code" >"$folder/exit_code"
+if (( over )); then
+  echo "the command was stopped: its time of $limit seconds was over" >>"$folder/stderr"
+  # No number: a command that is stopped has not succeeded, whatever it ends with.
+  code=124
+  echo "over" >"$folder/exit_code"
+else
+  printf '%s\\n' "$code" >"$folder/exit_code"
+fi
 echo end >&6
 for (( tries = 0; tries < 100; tries++ )); do
   kill -0 "$teller" 2>/dev/null || break
@@ -142,7 +159,8 @@ def run_script(request: TaskRequest) -> str:
     """``run.sh``: runs ``command.sh`` in the work directory, with its environment, and leaves ``exit_code``.
 
     stdout and stderr go to files, and from there to the container's log: stderr whole, of stdout the beginning.
-    When the command started and ended is noted in ``times``. The environment is the command's alone.
+    When the command started and ended is noted in ``times``. The environment is the command's alone. A command that
+    takes longer than it may is stopped: ``times`` has ``time_over``, and ``exit_code`` no number.
     """
     return _run_head(request) + _run()
 
@@ -154,11 +172,13 @@ def _run_head(request: TaskRequest) -> str:
         attempt=request.attempt,
         folder=shlex.quote(request.folder),
         environment=exports,
+        limit=request.time_limit,
+        grace=request.grace,
     )
 
 
 def _run() -> str:
-    return _RUN.format(clock=_bash("clock"), tell=_bash("tell"))
+    return _RUN.format(clock=_bash("clock"), tell=_bash("tell"), limit=_bash("limit"))
 
 
 def stage_in_script(request: TaskRequest, tool: str) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..task import TaskResult
+from .attributes import Policy
 from .request import COMMAND, STAGE_IN, STAGE_OUT
-from .resources import Policy
 
 Kind = Literal[
     "succeeded",
@@ -63,6 +63,8 @@ _PLATFORM = re.compile(
 )
 _PULL = re.compile(r"CannotPull\w*Error|pull image|manifest unknown|pull rate limit", re.IGNORECASE)
 _KILLED = 137
+TIME_OVER = "time_over"
+"""What ``times`` of a result has where the command was stopped because its time was over."""
 _UNKNOWN_EXIT = -1
 """What stage-out writes as the exit code of a command that was killed before it could leave one."""
 
@@ -149,7 +151,7 @@ def _classify(task: Mapping[str, Any], result: TaskResult | None, policy: Policy
         text = f"the command ran out of memory: {said}" if said else f"the command {how}"
         return TaskStatus("out_of_memory", exit_code, text, "memory")
     if result is not None:
-        return _with_result(task, result, exit_code)
+        return _with_result(task, result, exit_code, policy)
     if not task:
         return TaskStatus("lost", None, "ECS does not know the task any more, and it left no result", "infrastructure")
     return _without_result(task, exit_code, policy, staging_log)
@@ -233,7 +235,7 @@ def _ran_out_of_memory(task: Mapping[str, Any], exit_code: int | None) -> bool:
     return any(_OUT_OF_MEMORY.search(text) for text in said) or exit_code == _KILLED
 
 
-def _with_result(task: Mapping[str, Any], result: TaskResult, exit_code: int | None) -> TaskStatus:
+def _with_result(task: Mapping[str, Any], result: TaskResult, exit_code: int | None, policy: Policy) -> TaskStatus:
     """The status of a task whose stages did what they are for, and whose command did not."""
     if result.exit_code == _UNKNOWN_EXIT and result.times and "command_started" not in result.times:
         said = _reason(task, COMMAND) or f"its container ended with exit code {exit_code}"
@@ -241,6 +243,9 @@ def _with_result(task: Mapping[str, Any], result: TaskResult, exit_code: int | N
             f"the command could not be run in {_image(task, COMMAND)}: {said} (exec format error: "
             "the image is for another CPU architecture, or its bash does not work)"
         )
+    if TIME_OVER in result.times and policy.time_limit:
+        text = f"the command was stopped after {_span(policy.time_limit)}, which is all that {policy.time_source} gives"
+        return TaskStatus("command_failed", exit_code, text, "command", f"give it more time: {policy.time_source}")
     text = f"the command failed with exit code {exit_code}" if exit_code is not None else "the command was killed"
     return TaskStatus("command_failed", exit_code, text, "command")
 
@@ -266,6 +271,10 @@ def _without_result(task: Mapping[str, Any], exit_code: int | None, policy: Poli
     if lack:
         return TaskStatus("out_of_memory", exit_code, f"{text} ({lack})", "memory")
     return TaskStatus("lost", exit_code, text, _budget(why))
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds} s"
 
 
 def _lack_of_memory(*said: str) -> str:

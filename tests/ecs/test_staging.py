@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from airflow_wdl_ecs.ecs import staging
-from airflow_wdl_ecs.ecs.resources import Policy
+from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.staging import expand_braces, library, run_script
 from airflow_wdl_ecs.errors import EvaluationError
 from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest, TaskResult
@@ -269,6 +269,54 @@ def test_a_stop_reaches_the_command_and_what_it_started_and_its_exit_code_is_kep
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 9
     assert (made.said("exit_code"), made.said("stderr")) == ("9\n", "stopping\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "grace"),
+    [
+        ("echo out; sleep 60", 30),
+        ("trap '' TERM; echo out; sleep 60 & while true; do wait; done", 1),
+        ("trap 'exit 0' TERM; echo out; sleep 60 & wait", 30),
+    ],
+)
+def test_a_command_that_takes_longer_than_it_may_is_stopped(tmp_path, command, grace):
+    made = attempt(tmp_path, command, time_limit=1, grace=grace)
+    began = time.monotonic()
+    done = made.run()
+    assert 1 <= time.monotonic() - began < 10
+    assert done.returncode == 124
+    assert made.said("exit_code") == "over\n", "which is none, so that it cannot be taken for a success"
+    assert made.said("stdout") == "out\n"
+    assert made.said("stderr") == "the command was stopped: its time of 1 seconds was over\n"
+    assert "watch_time" not in done.stderr, "bash has no word of it in the log"
+    assert "time_over" in dict(line.split() for line in made.said("times").splitlines())
+
+
+def test_a_command_that_ends_in_its_time_is_left_alone_and_nobody_waits_for_it_to_pass(tmp_path):
+    made = attempt(tmp_path, "echo out; exit 3", time_limit=600)
+    began = time.monotonic()
+    done = made.run()
+    assert time.monotonic() - began < 5
+    assert (done.returncode, made.said("exit_code"), done.stderr) == (3, "3\n", "")
+    assert "time_over" not in made.said("times")
+
+
+def test_a_time_limit_needs_nothing_but_bash(tmp_path):
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    (bare / "bash").symlink_to("/bin/bash")
+    made = attempt(tmp_path, "while true; do :; done", time_limit=1)
+    assert made.run({"PATH": str(bare)}).returncode == 124
+
+
+def test_a_stop_is_no_end_of_the_time(tmp_path):
+    made = attempt(tmp_path, "echo ready >started; sleep 60", time_limit=60)
+    process = subprocess.Popen(["/bin/bash", str(made.folder / "run.sh")], start_new_session=True)
+    while not (made.folder / "work/started").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+    assert made.said("exit_code") == "143\n"
 
 
 def test_a_killed_command_says_so(tmp_path):

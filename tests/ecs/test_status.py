@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from airflow_wdl_ecs.ecs.resources import Policy
+from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.status import classify, command_status, ecs_times, launch_type
 from airflow_wdl_ecs.task import TaskResult
 
@@ -603,3 +603,16 @@ def test_a_task_is_called_by_what_its_command_does():
     assert running("PENDING", **{"stage-in": "STOPPED", "command": "RUNNING"}) == "running"
     assert running("RUNNING", **{"command": "STOPPED", "stage-out": "RUNNING"}) == "staging out"
     assert running("STOPPED", **{"command": "STOPPED"}) == "STOPPED"
+
+
+def test_a_command_whose_time_was_over_says_which_attribute_gave_it_so_much():
+    policy = Policy(success=None, time_limit=5400, time_source="time_minutes")
+    times = {"command_started": 1.0, "time_over": 5401.0, "command_ended": 5402.0}
+    status = classify(task(command=124), TaskResult(-1, times=times), policy)
+    assert (status.kind, status.exit_code, status.budget) == ("command_failed", 124, "command")
+    assert status.reason == "the command was stopped after 90 min, which is all that time_minutes gives"
+    assert "time_minutes" in status.hint
+    short = classify(None, TaskResult(-1, times=times), Policy(time_limit=45, time_source="the setting max_time"))
+    assert short.reason == "the command was stopped after 45 s, which is all that the setting max_time gives"
+    spot = classify(task(command=124, code="SpotInterruption"), TaskResult(-1, times=times), policy)
+    assert spot.kind == "interrupted"
