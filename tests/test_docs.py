@@ -12,6 +12,8 @@ import pytest
 
 import airflow_wdl_ecs
 from airflow_wdl_ecs.cli import COMMANDS, PROGRAM, build_parser
+from airflow_wdl_ecs.ecs.attributes import UNDERSTOOD
+from airflow_wdl_ecs.ecs.resources import FARGATE, GPU_TYPES
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.scatter import WIDEST
 from airflow_wdl_ecs.task import MAX_READ
@@ -174,3 +176,34 @@ def test_every_setting_that_a_page_names_with_its_section_exists():
         for block in re.findall(r"\[wdl_ecs\]\n((?:\s+[a-z_]+ = .*\n)+)", text):
             for found in re.findall(r"^\s+([a-z_]+) =", block, re.MULTILINE):
                 assert found in names, f"{page.name}: {found}"
+
+
+def _section(page: str, title: str) -> str:
+    return (DOCS / page).read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def _code_of_columns(text: str, column: int) -> list[set[str]]:
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return [set(re.findall(r"`([^`]+)`", row[column])) for row in rows]
+
+
+def test_every_runtime_attribute_is_in_the_table_and_those_that_do_nothing_are_not():
+    described = _code_of_columns(_section("resources.md", "Every attribute that means something"), 0)
+    assert set().union(*described) == UNDERSTOOD
+    ignored = _code_of_columns(_section("resources.md", "Attributes that do nothing"), 0)
+    assert len(ignored) == 4
+    assert not set().union(*ignored) & UNDERSTOOD
+
+
+def test_the_types_of_gpu_are_those_of_the_code():
+    text = _section("resources.md", "GPUs")
+    rows = zip(_code_of_columns(text, 0), _code_of_columns(text, 1), strict=True)
+    assert {name: instances for (name,), instances in rows} == {k: set(v.split("|")) for k, v in GPU_TYPES.items()}
+
+
+def test_fargates_sizes_are_those_of_the_code():
+    rows = re.findall(
+        r"^\| ([\d.]+) \| ([\d.]+)(?:, \d)*(?: to|,) (\d+) \|", _section("resources.md", "Fargate's sizes"), re.M
+    )
+    said = [(float(cpu) * 1024, float(least) * 1024, float(most) * 1024) for cpu, least, most in rows]
+    assert said == [(cpu, sizes[0], sizes[-1]) for cpu, sizes in FARGATE]

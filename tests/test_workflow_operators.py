@@ -68,6 +68,21 @@ task total {
 }
 """
 
+SIZES = """
+version 1.2
+workflow sizes {
+    call size as first {}
+    call size as second {}
+    call size as third {}
+    output { Array[Float] cpus = [first.cpu, second.cpu, third.cpu] }
+}
+task size {
+    command <<< echo ~{task.cpu} >>>
+    output { Float cpu = read_float(stdout()) }
+    requirements { cpu: 1 }
+}
+"""
+
 
 def test_a_runs_assets_say_where_the_outputs_are_and_what_they_are():
     assert asset_extra("s3://b/runs/d/r/", {"bam": "s3://b/x.bam"}) == {
@@ -240,3 +255,9 @@ class TestRuns:
         found = states(dag_run)
         assert {state for name, state in found.items() if name.startswith("g.")} == {TaskInstanceState.SKIPPED}
         assert found["other"] == TaskInstanceState.SUCCESS
+
+    def test_a_call_has_the_attributes_that_its_dag_gives_it_unless_the_run_gives_others(self, airflow_on_embedded_aws):
+        inputs = {"sizes.first.runtime.cpu": 3, "second.runtime.cpu": 2}
+        dag = build_dag(compile_wdl(SIZES), dag_id="sizes", inputs=inputs)
+        assert xcom(run(dag), "outputs") == {"cpus": [3, 2, 1]}
+        assert xcom(run(dag, {"second.runtime.cpu": 4}), "outputs") == {"cpus": [3, 4, 1]}

@@ -15,7 +15,7 @@ from ..task import Resources
 from .attributes import Policy
 from .settings import EcsSettings, how_to_set
 
-_FARGATE: tuple[tuple[int, tuple[int, ...]], ...] = (
+FARGATE: tuple[tuple[int, tuple[int, ...]], ...] = (
     (256, (512, 1024, 2048)),
     (512, tuple(range(1024, 4096 + 1, 1024))),
     (1024, tuple(range(2048, 8192 + 1, 1024))),
@@ -169,7 +169,7 @@ def _instances(gpu_type: str, settings: EcsSettings) -> tuple[str, ...]:
 
 def fargate_pair(cpu: int, memory: int) -> tuple[int, int] | None:
     """The smallest permitted CPU units and MiB that are at least these, or None if there are none."""
-    for units, sizes in _FARGATE:
+    for units, sizes in FARGATE:
         if units >= cpu and sizes[-1] >= memory:
             return units, next(size for size in sizes if size >= memory)
     return None
@@ -183,7 +183,7 @@ def more_memory(given: int, policy: Policy, settings: EcsSettings) -> int:
     """
     factor = settings.out_of_memory_factor if policy.memory_factor is None else policy.memory_factor
     own = (settings.out_of_memory_limit, settings.max_memory, policy.memory_limit)
-    limits = [*own, _FARGATE[-1][1][-1] if settings.fargate else 0]
+    limits = [*own, FARGATE[-1][1][-1] if settings.fargate else 0]
     wanted = min(given * factor, *(limit for limit in limits if limit), _MOST_MEMORY)
     return max(math.ceil(wanted), given)
 
@@ -208,7 +208,7 @@ def rounding(asked: Resources, given: TaskSize, settings: EcsSettings) -> str:
     memory = asked.memory or settings.memory
     if (given.cpu, given.memory) != (cpu, memory):
         if settings.fargate:
-            sizes = dict(_FARGATE)[given.cpu]
+            sizes = dict(FARGATE)[given.cpu]
             reasons.append(f"Fargate gives {given.cpu / 1024:g} vCPU with {sizes[0]} to {sizes[-1]} MiB")
         else:
             reasons.append("ECS takes no less than 0.125 vCPU and 6 MiB")
