@@ -42,7 +42,8 @@ _HOST_LOST = re.compile(
 )
 _CAPACITY = re.compile(
     r"Capacity is unavailable|RESOURCE:|(?-i:\bAGENT\b)|insufficient capacity|limit on the number of|"
-    r"InsufficientFreeAddresses|toomanyrequests|Too ?Many ?Requests|pull rate limit|ThrottlingException|"
+    r"InsufficientFreeAddresses|VolumeLimitExceeded|InsufficientVolumeCapacity|"
+    r"toomanyrequests|Too ?Many ?Requests|pull rate limit|ThrottlingException|"
     r"Rate exceeded|RequestLimitExceeded",
     re.IGNORECASE,
 )
@@ -69,6 +70,10 @@ _UNKNOWN_EXIT = -1
 """What stage-out writes as the exit code of a command that was killed before it could leave one."""
 
 _HINTS = (
+    (
+        re.compile(r"ECS Infrastructure Role", re.IGNORECASE),
+        "ECS must be allowed to assume the role that the setting ebs_role_arn names, and the role to make EBS volumes",
+    ),
     (_NO_BASH, "the image needs bash, in which a WDL command runs: add it to the image, or use another one"),
     (_PLATFORM, "the image is for another CPU architecture: see the setting cpu_architecture, or build it for both"),
     (

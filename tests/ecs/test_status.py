@@ -616,3 +616,22 @@ def test_a_command_whose_time_was_over_says_which_attribute_gave_it_so_much():
     assert short.reason == "the command was stopped after 45 s, which is all that the setting max_time gives"
     spot = classify(task(command=124, code="SpotInterruption"), TaskResult(-1, times=times), policy)
     assert spot.kind == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("said", "budget", "hint"),
+    [
+        (
+            "ECS was unable to assume the configured ECS Infrastructure Role 'arn:aws:iam::1:role/i'. Please verify "
+            "that the role being passed has the proper trust relationship with Amazon ECS",
+            "infrastructure",
+            "ebs_role_arn",
+        ),
+        ("failed to create the EBS volume: VolumeLimitExceeded: maximum volume storage exceeded", "capacity", ""),
+    ],
+)
+def test_a_volume_that_could_not_be_made(said, budget, hint):
+    stopped = task(None, None, None, code="TaskFailedToStart", said=said)
+    status = classify(stopped, None, POLICY)
+    assert (status.kind, status.budget) == ("never_started", budget)
+    assert hint in status.hint
