@@ -741,18 +741,27 @@ def test_a_run_gives_a_call_more_time_and_the_deployment_has_the_last_word(world
     assert world.done(try_number=2).outputs == {(): {"out": "done"}}
 
 
-def test_a_large_disk_is_an_ebs_volume_that_run_task_describes(world: World) -> None:
-    world.settings = replace(
-        world.settings,
-        ebs_role_arn="arn:aws:iam::1:role/infrastructure",
-        placement_constraints=("attribute:ecs.instance-type =~ r6i.*",),
-        placement_strategies=("binpack:memory",),
-    )
+EC2_PLACES: dict[str, Any] = {
+    "placement_constraints": ("attribute:ecs.instance-type =~ r6i.*",),
+    "placement_strategies": ("binpack:memory",),
+}
+ON_FARGATE: dict[str, Any] = {
+    "launch_type": "FARGATE",
+    "subnets": ("subnet-1",),
+    "task_role_arn": "arn:aws:iam::1:role/t",
+    "execution_role_arn": "arn:aws:iam::1:role/e",
+}
+
+
+@pytest.mark.parametrize("where", [EC2_PLACES, ON_FARGATE], ids=["EC2", "Fargate"])
+def test_a_large_disk_is_an_ebs_volume_that_run_task_describes(world: World, where: dict[str, Any]) -> None:
+    world.settings = replace(world.settings, ebs_role_arn="arn:aws:iam::1:role/infrastructure", **where)
     wdl = task("echo done", runtime='disks: "local-disk 500 SSD, /mnt/x 100 SSD"')
     assert world.begin(wdl).done().outputs == {(): {"out": "done"}}
     (asked,) = world.started()
     assert asked["volumeConfigurations"][0]["managedEBSVolume"]["sizeInGiB"] == 600
     assert world.attempts()[0]["disk"] == 600
+    assert "600 GiB EBS volume" in world.log
     assert "mount points of `disks` that are not made here, where a task has one disk: /mnt/x" in world.log
 
 

@@ -117,7 +117,7 @@ trap 'stop=1 over=1; mark time_over; kill -TERM -- "-$command" 2>/dev/null' USR1
 if (( limit > 0 )); then
   watch_time "$$" "$command" &
   watcher=$!
-  disown "$watcher"
+  disown "$watcher" 2>/dev/null
 fi
 # A wait that a signal has ended says nothing of the command; bash remembers how a process that is gone has ended.
 stop=1
