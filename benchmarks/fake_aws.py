@@ -207,7 +207,8 @@ class Connection(asyncio.Protocol):
             try:
                 said = json.dumps(self._target(service[1].decode(), json.loads(body or b"{}"))).encode()
             except RefusedError as refusal:
-                status, said = 400, json.dumps({"__type": str(refusal), "message": "Rate exceeded"}).encode()
+                text = "Rate exceeded" if "Throttling" in str(refusal) else "Unable to describe task definition."
+                status, said = 400, json.dumps({"__type": str(refusal), "message": text}).encode()
         length = f"Content-Length: {len(said)}\r\n"
         self.transport.write(
             f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{length}\r\n".encode()
