@@ -131,7 +131,8 @@ def _may_travel(run: Run, prepared: Prepared, scripts: Mapping[str, str]) -> boo
     What has a secret in it goes through S3: overrides are seen by whoever may describe the task.
     """
     request = prepared.request
-    texts = (request.command, *request.environment.values(), *(item.uri for item in request.inputs))
+    named = (*(item.uri for item in request.inputs), *request.outputs.paths, *request.outputs.globs)
+    texts = (request.command, *request.environment.values(), *named)
     hidden = any(secret in text for text in texts for secret in run.secrets)
     return not hidden and may_travel(request, prepared.size, scripts)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
+import selectors
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,8 +67,9 @@ def pace_triggerer(home: AirflowHome) -> None:
     from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
 
     service_subprocess, run_trigger = TriggerRunnerSupervisor._service_subprocess, TriggerRunner.run_trigger
+    register, handle_request = TriggerRunnerSupervisor._register_pipe_readers, TriggerRunnerSupervisor._handle_request
     wakeup, triggers = Wakeup(home.wakeup(TRIGGERER)), Wakeup(home.wakeup(TRIGGERS))
-    naps = _Naps(home)
+    naps, logs = _Naps(home), list[Any]()
 
     def service_at_pace(self: Any, max_wait_time: float, *args: Any, **options: Any) -> Any:
         if self.creating_triggers or self.cancelling_triggers:
@@ -76,6 +79,18 @@ def pace_triggerer(home: AirflowHome) -> None:
         wakeup.clear()
         return service_subprocess(self, 0, *args, **options)
 
+    def register_and_keep(self: Any, *sockets: Any, **options: Any) -> None:
+        register(self, *sockets, **options)
+        logs[:] = [sockets[3]]  # after those of stdout, stderr and requests
+        reader, on_close = self.selector.get_key(logs[0]).data
+        self.selector.modify(logs[0], selectors.EVENT_READ, (_reads_what_is_there(reader), on_close))
+
+    def handle_after_logs(self: Any, message: Any, *args: Any, **options: Any) -> None:
+        if getattr(message, "finished", None):
+            # Airflow closes the log of a trigger that has finished. Told of it at once, it has not read all of it yet.
+            _read_all(self.selector, logs[0])
+        handle_request(self, message, *args, **options)
+
     async def run_and_wake(self: Any, *args: Any, **options: Any) -> None:
         try:
             await run_trigger(self, *args, **options)
@@ -83,8 +98,29 @@ def pace_triggerer(home: AirflowHome) -> None:
             asyncio.get_running_loop().call_soon(naps.end)
 
     TriggerRunnerSupervisor._service_subprocess = service_at_pace  # type: ignore[method-assign]
+    TriggerRunnerSupervisor._register_pipe_readers = register_and_keep  # type: ignore[method-assign]
+    TriggerRunnerSupervisor._handle_request = handle_after_logs  # type: ignore[method-assign, assignment]
     TriggerRunner.run_trigger = run_and_wake  # type: ignore[method-assign]
     vars(triggerer_job_runner)["anyio"] = SimpleNamespace(Event=anyio.Event, move_on_after=naps.move_on_after)
+
+
+def _reads_what_is_there(reader: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """A reader of a socket that does not wait: by the time that Airflow calls it, somebody else may have read all."""
+    return lambda source: reader(source) if _has_some(source) else True
+
+
+def _read_all(selector: selectors.BaseSelector, source: Any) -> None:
+    """Have everything read that has come from a socket so far, by whom the selector knows for it.
+
+    That it has been closed is left for Airflow to find.
+    """
+    found = selector.get_map().get(source)
+    while found is not None and _has_some(source) and source.recv(1, socket.MSG_PEEK):
+        found.data[0](source)
+
+
+def _has_some(source: Any) -> bool:
+    return bool(select.select([source], [], [], 0)[0])
 
 
 def _pace(home: AirflowHome) -> float:

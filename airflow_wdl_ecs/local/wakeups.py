@@ -37,11 +37,20 @@ class Wakeup:
     def fileno(self) -> int:
         """The descriptor that becomes readable; the pipe is made if it is not there."""
         if self._reading is None:
+            self._reading = self._open()
+        return self._reading
+
+    def _open(self) -> int:
+        try:
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(self._path, 0o600)
             # Open for writing as well, so that it never is at its end.
-            self._reading = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
-        return self._reading
+            return os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            # A file system without named pipes: a pipe that nobody else knows, so whoever waits looks by itself.
+            reading, self._unheard = os.pipe()
+            os.set_blocking(reading, False)
+            return reading
 
     def clear(self) -> None:
         """Take note of what has been sent."""

@@ -457,22 +457,29 @@ def test_a_file_of_each_of_many_folders_is_fetched_by_few_processes(stage):
         assert len((stage.root / "calls").read_text().splitlines()) == 2
 
 
+def in_one_folder(stage: Stage) -> tuple[str, tuple[StageIn, ...]]:
+    """Twenty files in one folder of S3, each with its name in it: the folder's key, and the inputs."""
+    key = f"in/{stage.root.name}"
+    uris = [stage.put(f"{key}/{number}", b"%d" % number) for number in range(20)]
+    return key, tuple(StageIn(uri, f"{stage.root}/attempt/inputs/0/{uri.rpartition('/')[2]}") for uri in uris)
+
+
+def before_aws(stage: Stage, text: str) -> None:
+    """Have bash run a text, with the arguments, whenever the AWS CLI is called, before that itself is."""
+    tool, folder = shutil.which("aws", path=stage.environment["PATH"]), stage.root / "before"
+    folder.mkdir()
+    (folder / "aws").write_text(f'#!/bin/bash\n{text}\nexec {tool} "$@"\n')
+    (folder / "aws").chmod(0o755)
+    stage.environment["PATH"] = f"{folder}:{stage.environment['PATH']}"
+
+
 @pytest.mark.local
 @pytest.mark.parametrize("stage", ["aws"], indirect=True)
 def test_what_does_not_come_with_its_folder_comes_by_itself(stage):
     """The folder may not be listed, as where a role lacks s3:ListBucket; or it lacks a file, which then is named."""
-    key = f"in/{stage.root.name}"
-    uris = [stage.put(f"{key}/{number}", b"%d" % number) for number in range(20)]
-    tool = shutil.which("aws", path=stage.environment["PATH"])
-    broken = stage.root / "broken"
-    broken.mkdir()
-    (broken / "aws").write_text(
-        f'#!/bin/bash\n[[ $* != *recursive* ]] || {{ echo "AccessDenied" >&2; exit 1; }}\nexec {tool} "$@"\n'
-    )
-    (broken / "aws").chmod(0o755)
-    inputs = tuple(StageIn(uri, f"{stage.root}/attempt/inputs/0/{uri.rpartition('/')[2]}") for uri in uris)
+    key, inputs = in_one_folder(stage)
     path = stage.environment["PATH"]
-    stage.environment["PATH"] = f"{broken}:{path}"
+    before_aws(stage, '[[ $* != *recursive* ]] || { echo "AccessDenied" >&2; exit 1; }')
     done = stage.script(stage_in_script(stage.request(inputs=inputs), "aws"))
     assert (done.returncode, done.stderr) == (0, "AccessDenied\n")
     assert [Path(item.path).read_text() for item in inputs] == [str(number) for number in range(20)]
@@ -487,18 +494,9 @@ def test_what_does_not_come_with_its_folder_comes_by_itself(stage):
 @pytest.mark.local
 @pytest.mark.parametrize("stage", ["aws"], indirect=True)
 def test_a_folder_that_would_take_long_to_list_is_left_alone(stage):
-    key = f"in/{stage.root.name}"
-    uris = [stage.put(f"{key}/{number}", b"%d" % number) for number in range(20)]
-    tool = shutil.which("aws", path=stage.environment["PATH"])
-    slow = stage.root / "slow"
-    slow.mkdir()
+    key, inputs = in_one_folder(stage)
     # One that never ends, of a folder with as many objects as S3 likes to tell of.
-    (slow / "aws").write_text(
-        f'#!/bin/bash\n[[ $* != *--include* ]] || exec sleep 600\n[[ $* != "s3 ls"* ]] || exec yes\nexec {tool} "$@"\n'
-    )
-    (slow / "aws").chmod(0o755)
-    stage.environment["PATH"] = f"{slow}:{stage.environment['PATH']}"
-    inputs = tuple(StageIn(uri, f"{stage.root}/attempt/inputs/0/{uri.rpartition('/')[2]}") for uri in uris)
+    before_aws(stage, '[[ $* != *--include* ]] || exec sleep 600\n[[ $* != "s3 ls"* ]] || exec yes')
     script = stage_in_script(stage.request(inputs=inputs), "aws")
     assert "\npatience=10\n" in script
     done = stage.script(script.replace("\npatience=10\n", "\npatience=0.2\n"))

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from airflow_wdl_ecs.ecs.attributes import Policy
+from airflow_wdl_ecs.ecs.resources import TaskSize
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError, InputsError, Problem
 from airflow_wdl_ecs.host import resolve_settings, xcom_of
 from airflow_wdl_ecs.ledger import Attempt, Ledger
 from airflow_wdl_ecs.lifecycle import CallOutcome
+from airflow_wdl_ecs.preparation import Prepared
 from airflow_wdl_ecs.report_reading import read_report, stderr_of_failures
 from airflow_wdl_ecs.run import begin_run, open_run
 from airflow_wdl_ecs.sensitive import MASK, DiscreetLog, hide, redact, secret_texts, sensitive_inputs, without_secrets
 from airflow_wdl_ecs.story import as_json
+from airflow_wdl_ecs.submission import _may_travel
+from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest
 from airflow_wdl_ecs.wdl.inputs import bind_inputs
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.workflow_operators import asset_extra
@@ -191,6 +198,24 @@ def test_a_run_knows_its_secrets_in_every_process():
     assert run.secrets == (SECRET, "hunter22")
     assert run.shown_inputs == {"key": MASK, "db_password": MASK}
     assert run.inputs["key"] == SECRET
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": f"curl -u {SECRET}"},
+        {"environment": {"KEY": SECRET}},
+        {"inputs": (StageIn(f"s3://b/{SECRET}/x", "/wdl/x/inputs/0/x"),)},
+        {"outputs": OutputRequest(paths=(f"{SECRET}.txt",))},
+        {"outputs": OutputRequest(globs=(f"{SECRET}*",))},
+    ],
+)
+def test_scripts_with_a_secret_in_them_do_not_travel_with_the_request(change):
+    request = TaskRequest(CallIdentity("d", "r", "c"), 0, "image", "true", "/wdl/x", "s3://b/p/")
+    run = SimpleNamespace(secrets=(SECRET,))
+    size = TaskSize(1024, 2048)
+    assert _may_travel(run, Prepared(request, None, size, Policy()), {})
+    assert not _may_travel(run, Prepared(replace(request, **change), None, size, Policy()), {})
 
 
 @pytest.mark.local

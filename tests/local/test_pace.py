@@ -1,0 +1,99 @@
+"""How the embedded Airflow's loops sleep: until they are woken, and not so often that they take what runs need."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from airflow_wdl_ecs.local import pace
+from airflow_wdl_ecs.local.airflow_home import AirflowHome
+from airflow_wdl_ecs.local.pace import SCHEDULER, TRIGGERS
+from airflow_wdl_ecs.local.wakeups import Wakeup
+
+
+@pytest.fixture
+def home(tmp_path) -> AirflowHome:
+    return AirflowHome(tmp_path)
+
+
+def taken(do: Callable[[], object]) -> float:
+    start = time.monotonic()
+    do()
+    return time.monotonic() - start
+
+
+def test_the_scheduler_sleeps_until_it_is_woken(home):
+    clock = pace._Clock(home)
+    clock.sleep(0)
+    threading.Timer(0.2, Wakeup(home.wakeup(SCHEDULER)).send).start()
+    assert 0.1 < taken(lambda: clock.sleep(30)) < 20
+
+
+def test_while_a_run_is_active_the_scheduler_looks_by_itself_as_well(home):
+    clock = pace._Clock(home)
+    clock.sleep(0)
+    home.busy.touch()
+    assert taken(lambda: clock.sleep(30)) < 20
+
+
+def test_a_scheduler_that_is_woken_all_the_time_rests_for_longer_than_it_works(home):
+    clock, wakeup = pace._Clock(home), Wakeup(home.wakeup(SCHEDULER))
+    clock.sleep(0)
+    time.sleep(0.2)  # a turn
+    wakeup.send()
+    assert taken(lambda: clock.sleep(30)) >= 0.2 * pace.REST
+
+
+def test_its_clock_is_time_otherwise(home):
+    assert pace._Clock(home).monotonic is time.monotonic
+
+
+async def test_the_loop_of_triggers_moves_on_when_it_is_woken_or_a_trigger_has_ended(home):
+    naps = pace._Naps(home)
+
+    async def nap() -> float:
+        start = time.monotonic()
+        with naps.move_on_after(30):
+            await asyncio.sleep(60)
+        return time.monotonic() - start
+
+    alone = await nap()
+    assert pace.SLOW_PACE * 0.9 <= alone < 20, "nobody has woken it"
+    asyncio.get_running_loop().call_later(0.05, Wakeup(home.wakeup(TRIGGERS)).send)
+    assert await nap() < pace.SLOW_PACE * 0.9
+    asyncio.get_running_loop().call_later(0.05, naps.end)
+    assert await nap() < pace.SLOW_PACE * 0.9
+    naps.end()  # while it did not sleep
+    assert await nap() < pace.SLOW_PACE * 0.9
+    assert await nap() >= pace.SLOW_PACE * 0.9, "once"
+
+
+def test_what_has_been_said_is_read_before_its_log_is_closed_and_nobody_waits_for_more():
+    """A triggerer's supervisor finds what is to be read before it reads: what was read meanwhile must not hold it up."""
+    here, there = socket.socketpair()
+    selector, read, closed = selectors.DefaultSelector(), [], []
+
+    def reader(source: socket.socket) -> bool:
+        data = source.recv(4)
+        read.append(data)
+        return bool(data)
+
+    selector.register(here, selectors.EVENT_READ, (pace._reads_what_is_there(reader), closed.append))
+    there.sendall(b"the last words")
+    ready = selector.select(5)
+    pace._read_all(selector, here)
+    assert b"".join(read) == b"the last words"
+    for key, _ in ready:
+        assert key.data[0](key.fileobj) is True
+    there.close()
+    pace._read_all(selector, here)
+    assert closed == []
+    assert selector.get_key(here).data[0](here) is False, "that it has been closed is for Airflow to find"
+    pace._read_all(selectors.DefaultSelector(), here)  # one that nobody reads any more
+    here.close()
