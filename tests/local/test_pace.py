@@ -75,7 +75,7 @@ async def test_the_loop_of_triggers_moves_on_when_it_is_woken_or_a_trigger_has_e
 
 
 def test_what_has_been_said_is_read_before_its_log_is_closed_and_nobody_waits_for_more():
-    """A triggerer's supervisor finds what is to be read before it reads: what was read meanwhile must not hold it up."""
+    """A triggerer's supervisor finds what is to be read before it reads, and what was read meanwhile is gone."""
     here, there = socket.socketpair()
     selector, read, closed = selectors.DefaultSelector(), [], []
 
