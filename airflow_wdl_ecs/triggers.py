@@ -75,6 +75,7 @@ class WdlEcsTaskTrigger(BaseTrigger):
         self.lineage = lineage
         self.told_by_worker = told_by_worker
         self.timeout_after: datetime | None = None
+        self._settled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path, and keyword arguments that are plain JSON."""
@@ -92,11 +93,13 @@ class WdlEcsTaskTrigger(BaseTrigger):
         """Run the call; yield the one event that ends the task instance."""
         try:
             yield await self._end()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             # Airflow cancels a trigger that has outlived its execution_timeout without calling on_kill.
             if self.timeout_after is not None and _aware(self.timeout_after) < datetime.now(timezone.utc):
                 await _to_its_end(self._stop("execution_timeout of the Airflow task"))
-            elif not HAS_ON_KILL:
+            elif not HAS_ON_KILL or cancelled.args:
+                # With a reason it is somebody's doing, and on_kill is to follow. Airflow writes to the log first, and
+                # cancels again every second: where hundreds of triggers write, that is sooner, and on_kill never comes.
                 await _to_its_end(self._stop_if_meant())
             raise
 
@@ -157,13 +160,17 @@ class WdlEcsTaskTrigger(BaseTrigger):
         """Stop the ECS tasks, unless this trigger ends only because another triggerer goes on with it.
 
         Airflow tells a trigger in the same way that its task instance was cleared, marked or timed out with its DAG
-        run, and that it was given to another triggerer because this one had not been heard of for a while.
+        run, and that it was given to another triggerer because this one had not been heard of for a while. Once it is
+        known, it does nothing more.
         """
+        if self._settled:
+            return
         try:
             state = await state_of(self.task_instance, ANSWER_LIMIT)
             # A task instance that was cleared may be deferred again already, in its next try.
             if state == "deferred" and not await self._hosted().was_cleared(CLEARED_LIMIT):
                 self.log.info("another triggerer goes on with call %s: its ECS tasks run on", self.call)
+                self._settled = True
                 return
         except Exception as error:
             self.log.warning(
@@ -174,17 +181,20 @@ class WdlEcsTaskTrigger(BaseTrigger):
                 error,
             )
             return
-        await self._stop("cleared or marked in Airflow, or its DAG run has ended")
+        self._settled = await self._stop("cleared or marked in Airflow, or its DAG run has ended")
 
-    async def _stop(self, reason: str) -> None:
+    async def _stop(self, reason: str) -> bool:
+        """Stop the ECS tasks; whether that is done."""
         try:
             await self._hosted().stop(reason)
+            return True
         except WdlEcsError as error:
             self.log.error(
                 "could not stop all ECS tasks of call %s: %s\n`airflow-wdl-ecs orphans --stop` stops those that run on",
                 self.call,
                 error,
             )
+            return False
 
     def _hosted(self) -> HostedCall:
         return HostedCall(
@@ -211,10 +221,10 @@ def _forget_dag(task_instance: Any) -> None:
         task_instance.task = None
 
 
-_stopping: set[asyncio.Future[None]] = set()
+_stopping: set[asyncio.Future[object]] = set()
 
 
-async def _to_its_end(stopping: Coroutine[Any, Any, None]) -> None:
+async def _to_its_end(stopping: Coroutine[Any, Any, object]) -> None:
     """Await something that must not be cut short by Airflow, which cancels a trigger anew every second until it ends.
 
     The end of the event loop ends it all the same.

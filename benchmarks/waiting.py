@@ -88,6 +88,11 @@ def in_flight(airflow: Deployment) -> int:
     return sum(len(page["taskArns"]) for page in pages)
 
 
+def describes(airflow: Deployment) -> int:
+    """DescribeTasks that ECS has been asked."""
+    return airflow.endpoint.calls().get("ecs:DescribeTasks", 0)
+
+
 def deferred(airflow: Deployment, dag_id: str, run: str) -> int:
     """Task instances of a run that are with the triggerer."""
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances?state=deferred&limit=1"
@@ -98,12 +103,17 @@ def waiting(airflow: Deployment, dag_id: str, calls: int, seconds: float) -> dic
     """Start the calls, see what their waiting takes, and end them."""
     time.sleep(20)
     before, start = airflow.memory()["triggerer"], time.monotonic()
-    others = in_flight(airflow)
+    others, asked = in_flight(airflow), describes(airflow)
     run = airflow.trigger(dag_id, {"calls": calls}, f"waiting_{calls}")
     ours = dag_id == "sleepers"
     while (in_flight(airflow) - others if ours else deferred(airflow, dag_id, run)) < calls:
         if time.monotonic() - start > 10 * calls + 300:
             raise TimeoutError(f"{dag_id}: not all {calls} have started")
+        time.sleep(2)
+    # That a task instance is deferred does not say that its trigger runs: each has looked a few times when it does.
+    while not ours and describes(airflow) - asked < 3 * calls:
+        if time.monotonic() - start > 10 * calls + 300:
+            raise TimeoutError(f"{dag_id}: the triggers hardly look at their tasks")
         time.sleep(2)
     began = time.monotonic() - start
     time.sleep(15)

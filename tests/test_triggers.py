@@ -333,6 +333,30 @@ async def test_a_trigger_that_is_cancelled_again_and_again_stops_its_ecs_task_al
     await asyncio.gather(waiting, return_exceptions=True)
 
 
+async def test_an_ecs_task_is_stopped_although_airflow_never_comes_to_on_kill(
+    begun, airflow_on_embedded_aws, monkeypatch
+):
+    """It writes to the log first, and where many triggers do, the next cancellation ends that."""
+    says(monkeypatch, "failed")
+    trigger, killed = begun(seconds=60), []
+
+    async def as_a_busy_triggerer_runs_it() -> None:
+        try:
+            await event_of(trigger)
+        except asyncio.CancelledError:
+            await asyncio.sleep(60)
+            killed.append(trigger)
+
+    waiting = asyncio.create_task(as_a_busy_triggerer_runs_it())
+    await until(lambda: running(airflow_on_embedded_aws))
+    await asyncio.sleep(0.5)
+    while not waiting.done():
+        waiting.cancel("user-action")
+        await asyncio.sleep(0.05)
+    assert killed == []
+    await until(lambda: not running(airflow_on_embedded_aws), seconds=10)
+
+
 async def test_nothing_is_stopped_while_airflow_does_not_answer(begun, airflow_on_embedded_aws, monkeypatch):
     class Comms:
         async def asend(self, question):
