@@ -131,8 +131,9 @@ async def stop_call(
         # A shard's folder is .../0/ and an inner one's .../0.3/, so the prefix is compared without its slash.
         return bool(where) and any(str(where).startswith((folder, f"{folder[:-1]}.")) for folder in folders)
 
-    await _stop_starting([start for start in starting(ecs) if meant(start.prefix)], reason)
     latest = last_try or sys.maxsize
+    begun = [start for start in starting(ecs) if meant(start.prefix) and start.try_number <= latest]
+    await _stop_starting(begun, reason)
 
     async def recorded() -> set[TaskHandle]:
         attempts = await _last_attempts(run, call, prefixes)

@@ -182,7 +182,7 @@ class ShardRun:
         async with self.hosted.ecs.slots.hold(self.hosted.limits()):
             self.times = replace(self.times, slot=time.time())
             # A host that goes away while the task starts must not leave a task that is in no ledger.
-            start = Starting(prepared.request.prefix)
+            start = Starting(prepared.request.prefix, self.hosted.try_number)
             start.task = asyncio.ensure_future(self._start(prepared, start))
             starting(self.hosted.ecs).add(start)
             start.task.add_done_callback(lambda _: starting(self.hosted.ecs).discard(start))

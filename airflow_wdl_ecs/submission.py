@@ -29,11 +29,13 @@ from .task import TaskHandle
 class Starting:
     """An attempt whose task ECS is being asked for; it outlives the host's waiting for it.
 
-    :param prefix: the attempt's folder. :param stop: why its task is to be stopped as soon as it is there, if it is.
+    :param prefix: the attempt's folder. :param try_number: Airflow's try that starts it.
+    :param stop: why its task is to be stopped as soon as it is there, if it is.
     :param left: whether the host has gone away, so that nobody waits for capacity any more.
     """
 
     prefix: str
+    try_number: int
     stop: str = ""
     left: bool = False
     task: asyncio.Future[None] | None = None

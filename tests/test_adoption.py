@@ -184,6 +184,29 @@ def test_a_later_trys_task_is_left_alone(world):
     asyncio.run(stop())
 
 
+@pytest.mark.local
+def test_a_later_trys_task_is_left_alone_while_it_starts(world):
+    world.begin(task("true"))
+
+    def slow(call: Any, **arguments: Any) -> Any:
+        import time
+
+        time.sleep(0.5)
+        return call(**arguments)
+
+    world.ecs.change["run_task"] = slow
+
+    async def stop() -> None:
+        host = asyncio.ensure_future(world.call(try_number=2))
+        await until(world.started)
+        await stop_call(world.open(), "t", [()], "the first try was cleared", last_try=1)
+        await host
+
+    asyncio.run(stop())
+    assert world.ecs.asked_for("stop_task") == []
+    assert len(world.started()) == 1
+
+
 def test_results_are_told_apart_by_the_task_and_by_its_inputs():
     assert digest_of("t", {"a": 1, "b": [2]}) == digest_of("t", {"b": [2], "a": 1})
     assert len({digest_of("t", {"a": 1}), digest_of("t", {"a": 2}), digest_of("u", {"a": 1})}) == 3
