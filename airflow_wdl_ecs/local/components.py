@@ -68,16 +68,36 @@ def import_airflow() -> None:
         cursor.close()
 
 
-def prepare_database(home: AirflowHome) -> None:
-    """Create or upgrade the metadata database, and end the jobs that an earlier service has left in it."""
+def forgo_callbacks() -> None:
+    """Write down no callbacks, in this process and those forked from it: there is no DAG processor to run them.
+
+    Airflow writes one for every task instance that ends in a triggerer, whether its task has a callback or not, and
+    looks at all of them whenever it deletes a trigger.
+    """
+    from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
+
+    DatabaseCallbackSink.send = lambda self, callback, **_: None  # type: ignore[method-assign]
+
+
+def prepare_database(home: AirflowHome, *, callbacks: bool) -> None:
+    """Create or upgrade the metadata database.
+
+    :param callbacks: whether somebody will run the callbacks that are in it. Otherwise they are removed.
+    """
     from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.models.db_callback_request import DbCallbackRequest
     from airflow.utils import db
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
 
     if (home.airflow / "airflow.db").exists():
         db.upgradedb()
     else:
         db.initdb()
     DagBundlesManager().sync_bundles_to_db()
+    if not callbacks:
+        with create_session() as session:
+            session.execute(delete(DbCallbackRequest))
 
 
 def _end_dead_jobs(job_type: str) -> None:

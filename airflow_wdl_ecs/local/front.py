@@ -26,6 +26,7 @@ from .ecs_api import EcsApi
 from .faults import FaultDesk, RequestFault
 from .journal import KEPT, Journal
 from .object_reads import is_plain, read_object
+from .object_writes import is_plain_write, write_object
 from .s3_state import ObjectFolder
 from .validation import ApiError
 
@@ -208,6 +209,11 @@ class Front:
                 start_response(answer.status, list(answer.headers))
                 return answer
         with self._uploads.room_for(int(environ.get("CONTENT_LENGTH") or 0)):
+            if name and is_plain_write(environ):
+                headers = write_object(self._objects, bucket, name, environ)
+                if headers is not None:
+                    start_response("200 OK", headers)
+                    return []
             answered = self._moto(environ, start_response)
             if method in ("PUT", "POST", "DELETE"):
                 self._objects.changed(bucket, name)

@@ -69,15 +69,31 @@ def pace_triggerer(home: AirflowHome) -> None:
     service_subprocess, run_trigger = TriggerRunnerSupervisor._service_subprocess, TriggerRunner.run_trigger
     register, handle_request = TriggerRunnerSupervisor._register_pipe_readers, TriggerRunnerSupervisor._handle_request
     wakeup, triggers = Wakeup(home.wakeup(TRIGGERER)), Wakeup(home.wakeup(TRIGGERS))
-    naps, logs = _Naps(home), list[Any]()
+    clean_unused = TriggerRunnerSupervisor.clean_unused
+    naps, logs, rest = _Naps(home), list[Any](), _Rest()
+    cleaning = SimpleNamespace(due=True, last=0.0)
 
     def service_at_pace(self: Any, max_wait_time: float, *args: Any, **options: Any) -> Any:
         if self.creating_triggers or self.cancelling_triggers:
             triggers.send()
-        with contextlib.suppress(OSError, ValueError):  # the selector may be closed at the end
-            select.select([self.selector, wakeup], [], [], min(max_wait_time, _pace(home)))
-        wakeup.clear()
-        return service_subprocess(self, 0, *args, **options)
+        rest.begin(min(max_wait_time, _pace(home)))
+        ended, woken = None, False
+        # What comes from the subprocess is answered at once. Airflow does the rest of a turn each time, which asks the
+        # database a dozen things; here only if there is something to do.
+        while ended is None and (left := rest.left(woken or self.events or self.failed_triggers)) > 0:
+            with contextlib.suppress(OSError, ValueError):  # the selector may be closed at the end
+                woken = wakeup in select.select([self.selector, wakeup], [], [], left)[0] or woken
+            wakeup.clear()
+            ended = service_subprocess(self, 0, *args, **options)
+        rest.end()
+        cleaning.due = cleaning.due or bool(self.events or self.failed_triggers)
+        return ended
+
+    def clean_at_pace(self: Any) -> None:
+        # It writes, and whoever writes to SQLite waits for all others who do.
+        if cleaning.due or time.monotonic() - cleaning.last > QUICK_PACE:
+            clean_unused(self)
+            cleaning.due, cleaning.last = False, time.monotonic()
 
     def register_and_keep(self: Any, *sockets: Any, **options: Any) -> None:
         register(self, *sockets, **options)
@@ -98,10 +114,37 @@ def pace_triggerer(home: AirflowHome) -> None:
             asyncio.get_running_loop().call_soon(naps.end)
 
     TriggerRunnerSupervisor._service_subprocess = service_at_pace  # type: ignore[method-assign]
+    TriggerRunnerSupervisor.clean_unused = clean_at_pace  # type: ignore[method-assign]
     TriggerRunnerSupervisor._register_pipe_readers = register_and_keep  # type: ignore[method-assign]
     TriggerRunnerSupervisor._handle_request = handle_after_logs  # type: ignore[method-assign, assignment]
     TriggerRunner.run_trigger = run_and_wake  # type: ignore[method-assign]
     vars(triggerer_job_runner)["anyio"] = SimpleNamespace(Event=anyio.Event, move_on_after=naps.move_on_after)
+
+
+class _Rest:
+    """How long a loop rests that does its turn when there is something to do, and otherwise after some seconds."""
+
+    def __init__(self) -> None:
+        self._ended = time.monotonic()
+        self._least = self._most = 0.0
+
+    def begin(self, seconds: float) -> None:
+        """A turn is over; the next one begins after so many seconds at the latest."""
+        now = time.monotonic()
+        pause = max(LEAST_PAUSE, min(REST * (now - self._ended), LONGEST_PAUSE))
+        self._most = now + seconds
+        self._least = min(now + pause, self._most)
+
+    def left(self, needed: Any) -> float:
+        """Seconds to rest if nothing happens; none or less if the next turn is to begin.
+
+        :param needed: whether there is something to do: true, or not empty.
+        """
+        return (self._least if needed else self._most) - time.monotonic()
+
+    def end(self) -> None:
+        """The next turn begins."""
+        self._ended = time.monotonic()
 
 
 def _reads_what_is_there(reader: Callable[[Any], bool]) -> Callable[[Any], bool]:

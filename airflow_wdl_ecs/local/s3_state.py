@@ -199,6 +199,44 @@ class ObjectFolder:
         if name not in self._backend.buckets:
             self._backend.create_bucket(name, region)
 
+    def is_plain(self, bucket: str) -> bool:
+        """Whether a bucket is there, and does nothing with an object that it is given but keep it."""
+        found = self._backend.buckets.get(bucket)
+        return found is not None and not (
+            found.is_versioned
+            or found.encryption
+            or found.object_lock_enabled
+            or found.notification_configuration
+            or found.logging
+        )
+
+    def put(
+        self,
+        bucket: str,
+        name: str,
+        body: bytes,
+        metadata: Mapping[str, str],
+        *,
+        algorithm: str = "",
+        checksum: str = "",
+    ) -> StoredKey:
+        """Make an object of a plain bucket (see `is_plain`), and write it down.
+
+        :param algorithm: of its checksum, if it has one, as in ``x-amz-sdk-checksum-algorithm``.
+        """
+        key = self._backend.put_object(
+            bucket, name, body, storage="STANDARD", checksum_value=checksum or None, disable_notification=True
+        )
+        assert isinstance(key, StoredKey)
+        key.set_metadata(metadata)
+        key.set_acl(self._backend.buckets[bucket].acl)
+        if algorithm:
+            key.checksum_algorithm = algorithm
+        if key.arn in self._backend.tagger.tags:
+            self._backend.tagger.delete_all_tags_for_resource(key.arn)
+        self._save(key)
+        return key
+
     def key(self, bucket: str, name: str) -> StoredKey | None:
         """An object of a bucket without versions, if it is there."""
         found = self._backend.buckets.get(bucket)
@@ -217,5 +255,9 @@ class ObjectFolder:
             return
         key = self.key(bucket, name)
         if key is not None:
-            with contextlib.suppress(FileNotFoundError):  # replaced meanwhile by another request
-                key.save()
+            self._save(key)
+
+    @staticmethod
+    def _save(key: StoredKey) -> None:
+        with contextlib.suppress(FileNotFoundError):  # replaced meanwhile by another request
+            key.save()

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from . import components
@@ -120,6 +121,8 @@ class Service:
         home = self.home
         self._add("aws", lambda: components.run_aws(home, free_port(kept_port(home, "aws"))))
         components.import_airflow()
+        if not self.dag_processor:
+            components.forgo_callbacks()
         self._prepare_database()
         components.prepare_execution_api()
         aws = self.components["aws"].session
@@ -137,7 +140,8 @@ class Service:
 
     def _prepare_database(self) -> None:
         log = self.home.log("database")
-        session = fork_component(lambda: components.prepare_database(self.home), log, self.inherited)
+        prepare = partial(components.prepare_database, self.home, callbacks=self.dag_processor)
+        session = fork_component(prepare, log, self.inherited)
         if os.waitpid(session.pid, 0)[1] != 0:
             raise RuntimeError(f"the metadata database could not be prepared; see {log}")
 

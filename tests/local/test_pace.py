@@ -97,3 +97,17 @@ def test_what_has_been_said_is_read_before_its_log_is_closed_and_nobody_waits_fo
     assert selector.get_key(here).data[0](here) is False, "that it has been closed is for Airflow to find"
     pace._read_all(selectors.DefaultSelector(), here)  # one that nobody reads any more
     here.close()
+
+
+def test_a_loop_with_something_to_do_rests_for_longer_than_it_works_and_with_nothing_for_as_long_as_it_may():
+    rest = pace._Rest()
+    rest.begin(30.0)
+    assert rest.left(False) > 20
+    assert rest.left("something") <= pace.LEAST_PAUSE
+    rest.end()
+    time.sleep(0.1)  # a turn
+    rest.begin(30.0)
+    assert rest.left(True) > 0.1 * pace.REST - 0.05
+    rest.end()
+    rest.begin(0.0)
+    assert rest.left(True) <= 0

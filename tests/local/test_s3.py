@@ -135,3 +135,42 @@ def test_objects_survive_a_restart(tmp_path: Path) -> None:
         assert [b["Name"] for b in s3.list_buckets()["Buckets"]] == ["mine", "wdl"]
     finally:
         stop_server(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"ContentType": "text/x", "Metadata": {"who": "me"}, "CacheControl": "no-store"},
+        {"ChecksumAlgorithm": "SHA256"},
+        {"Tagging": "a=b"},
+        {"StorageClass": "STANDARD_IA"},
+        {"ContentEncoding": "gzip"},
+        {"ACL": "private"},
+    ],
+)
+def test_a_plain_request_and_one_that_is_left_to_moto_make_the_same_object(s3: Any, more: dict[str, Any]) -> None:
+    """A condition that is true makes a request one for moto."""
+    body = os.urandom(100)
+    for key, condition in (("plain", {}), ("moto", {"IfNoneMatch": "*"})):
+        s3.delete_object(Bucket="wdl", Key=key)
+        s3.put_object(Bucket="wdl", Key=key, Body=body, **more, **condition)
+    found = []
+    for key in ("plain", "moto"):
+        head = s3.head_object(Bucket="wdl", Key=key, ChecksumMode="ENABLED")
+        tags = s3.get_object_tagging(Bucket="wdl", Key=key)["TagSet"]
+        acl = s3.get_object_acl(Bucket="wdl", Key=key)["Grants"]
+        listed = s3.list_objects_v2(Bucket="wdl", Prefix=key)["Contents"][0]
+        for moment in ("LastModified", "Key"):
+            listed.pop(moment)
+        head.pop("LastModified")
+        head.pop("ResponseMetadata")
+        found.append((head, tags, acl, listed, s3.get_object(Bucket="wdl", Key=key)["Body"].read()))
+    assert found[0] == found[1]
+
+
+def test_the_tags_of_an_object_end_with_it(s3: Any) -> None:
+    s3.put_object(Bucket="wdl", Key="tagged", Body=b"1", Tagging="a=b")
+    s3.put_object(Bucket="wdl", Key="tagged", Body=b"2")
+    assert s3.get_object_tagging(Bucket="wdl", Key="tagged")["TagSet"] == []
+    assert s3.get_object(Bucket="wdl", Key="tagged")["Body"].read() == b"2"
