@@ -143,6 +143,18 @@ def error_code(error: BaseException) -> str:
     return type(error).__name__
 
 
+def was_denied(error: WdlEcsError) -> bool:
+    """Whether an error of this package is AWS's word that we may not do that."""
+    return error.__cause__ is not None and error_code(error.__cause__) in _DENIED
+
+
+def is_unanswered(error: WdlEcsError) -> bool:
+    """Whether an error of this package means that AWS has not said what it was asked: it denied it, or could not be
+    reached.
+    """
+    return was_denied(error) or (error.__cause__ is not None and error_code(error.__cause__) in _BROKEN)
+
+
 @contextmanager
 def aws_errors(operation: str, what: str = "") -> Iterator[None]:
     """Turn errors of AWS clients into this package's.

@@ -71,6 +71,18 @@ def airflow_clients(settings: EcsSettings) -> Clients:
     return client
 
 
+def hurried_clients(settings: EcsSettings) -> Clients:
+    """As `airflow_clients`, for a person who waits: they give up after seconds. They are the caller's own."""
+    made: dict[str, Any] = {}
+
+    def client(service: str) -> Any:
+        if service not in made:
+            made[service] = _new_client(settings.aws_conn_id, settings.region, service, hurried=True)
+        return made[service]
+
+    return client
+
+
 _Which = tuple[str | None, str | None, str]
 _clients: dict[_Which, Any] = {}
 _clients_lock = threading.Lock()
@@ -90,7 +102,7 @@ def _forget_client(which: _Which, client: Any) -> None:
         _clients.pop(which, None)
 
 
-def _new_client(aws_conn_id: str | None, region: str | None, service: str) -> Any:
+def _new_client(aws_conn_id: str | None, region: str | None, service: str, *, hurried: bool = False) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.config import Config
 
@@ -99,6 +111,8 @@ def _new_client(aws_conn_id: str | None, region: str | None, service: str) -> An
     retries: Any = {"mode": "standard", "total_max_attempts": 1 if service == "ecs" else 6}
     # Waits of many calls share one client, so its pool of connections must not be the default ten.
     config = Config(max_pool_connections=50, retries=retries)
+    if hurried:
+        config = Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 2})
 
     class Hook(AwsBaseHook):
         """Airflow's, which says in its requests who makes them, and would look for that in the source of the stack."""

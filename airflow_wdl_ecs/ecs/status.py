@@ -162,6 +162,11 @@ def _classify(task: Mapping[str, Any], result: TaskResult | None, policy: Policy
     return _without_result(task, exit_code, policy, staging_log)
 
 
+def could_not_pull(reason: str) -> bool:
+    """Whether the reason for which a task has not started is that an image could not be pulled."""
+    return bool(_PULL.search(reason))
+
+
 def ecs_times(task: Mapping[str, Any]) -> dict[str, float]:
     """When ECS says that things happened to a task: ``created``, ``pull_started``, ``pull_stopped``, ``started`` (all
     of its containers) and ``stopped``, in seconds since the epoch; what it does not say is not in it.

@@ -155,6 +155,15 @@ class Control:
             stop_tasks(clients, [task for task in tasks if task.orphaned])
         yield {"tasks": [asdict(task) for task in tasks]}
 
+    def on_doctor(self) -> Iterator[Answer]:
+        """What an examination of the embedded AWS finds: one ``finding`` after the other (``findings.Finding``)."""
+        from ..doctor.deployment import Deployment, embedded_checks
+        from ..doctor.findings import examine
+        from ..host import resolve_settings
+
+        for finding in examine(embedded_checks(Deployment(resolve_settings(), lambda name: self._client(name)[0]))):
+            yield {"finding": asdict(finding)}
+
     def on_upload(self, paths: list[str]) -> Iterator[Answer]:
         """Upload local files and folders, by absolute paths; answers with their ``uris`` and the bytes ``sent``."""
         s3, endpoint = self._client("s3")

@@ -121,12 +121,12 @@ def local_environment(spec: ContainerSpec) -> dict[str, str]:
     folders = {"HOME": spec.folder / HOME, "TMPDIR": spec.folder / TEMPORARY}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join([*_tools(), os.environ.get("PATH", os.defpath)])
+    path = os.pathsep.join([*tool_folders(), os.environ.get("PATH", os.defpath)])
     base = {"PATH": path, "LANG": os.environ.get("LANG", "C.UTF-8"), MARK: spec.id}
     return {**base, **{name: str(folder) for name, folder in folders.items()}, **spec.environment}
 
 
-def _tools() -> list[str]:
+def tool_folders() -> list[str]:
     """Folders of the staging tool's own binary, whose wrapper script beside this Python is ten times slower to start,
     and of this Python.
     """
