@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -123,6 +124,9 @@ def _checks(options: argparse.Namespace) -> tuple[str, list[Check]]:
 
 def _of_deployment(options: argparse.Namespace) -> list[Check] | None:
     """The checks of the deployment; None if there is none."""
+    if "airflow" not in sys.modules and not options.verbose:
+        # Airflow reads it when it is imported; it would tell of every AWS client that is made.
+        os.environ.setdefault("AIRFLOW__LOGGING__NAMESPACE_LEVELS", "airflow.providers.amazon=WARNING")
     from ..doctor.deployment import CHECKS, Deployment, deployment_checks
     from ..doctor.trial import Trial
     from ..ecs.settings import EcsSettings

@@ -115,9 +115,7 @@ def table_of(subnet: str, tables: Sequence[Json]) -> Json:
 
 def _by_default_route(settings: EcsSettings, subnet: str, route: Json) -> Finding:
     if route.get("State") == "blackhole":
-        return problem(
-            f"{subnet}: its route to the internet leads nowhere", "its gateway is gone: route to another"
-        )
+        return problem(f"{subnet}: its route to the internet leads nowhere", "its gateway is gone: route to another")
     gateway = str(route.get("GatewayId", ""))
     if gateway.startswith("igw-"):
         if settings.fargate and settings.assign_public_ip:

@@ -36,32 +36,31 @@ def role(setting: str, arn: str, iam: Any, identity: Identity | None) -> Iterato
             f"set {how_to_set(setting)}",
         )
         return
-    yield from _trust(setting, arn, name, iam)
-    yield from _passing(arn, iam, identity)
+    found = _trust(setting, arn, name, iam)
+    yield found
+    if found.verdict != "problem":
+        yield _passing(arn, iam, identity)
 
 
-def _trust(setting: str, arn: str, name: str, iam: Any) -> Iterator[Finding]:
+def _trust(setting: str, arn: str, name: str, iam: Any) -> Finding:
     """Whether the role is there, and whether ECS tasks may have it."""
     try:
         with aws_errors("GetRole", arn):
             found = iam.get_role(RoleName=name)["Role"]
     except WdlEcsError as error:
         if error.__cause__ is not None and error_code(error.__cause__) == "NoSuchEntity":
-            yield problem(f"there is no role {arn}", f"create it (docs: Deploy, Roles), or set {how_to_set(setting)}")
-            return
+            return problem(f"there is no role {arn}", f"create it (docs: Deploy, Roles), or set {how_to_set(setting)}")
         if is_unanswered(error):
-            yield unknown(
+            return unknown(
                 f"whether {arn} is there and is for ECS tasks: {error.message}", "iam:GetRole lets it be asked"
             )
-            return
         raise
     if not trusts_tasks(found.get("AssumeRolePolicyDocument", {})):
-        yield problem(
+        return problem(
             f"{arn} may not be assumed by {SERVICE}",
             f'its trust policy must allow sts:AssumeRole to {{"Service": "{SERVICE}"}}',
         )
-        return
-    yield ok(f"{arn} is there, and ECS tasks may assume it")
+    return ok(f"{arn} is there, and ECS tasks may assume it")
 
 
 def trusts_tasks(policy: Mapping[str, Any]) -> bool:
@@ -80,14 +79,12 @@ def _listed(value: str | Iterable[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def _passing(arn: str, iam: Any, identity: Identity | None) -> Iterator[Finding]:
+def _passing(arn: str, iam: Any, identity: Identity | None) -> Finding:
     """Whether we may pass the role to ECS tasks, as far as IAM says."""
     if identity is None:
-        yield unknown(f"whether we may pass {arn} to ECS: it is not known who we are")
-        return
+        return unknown(f"whether we may pass {arn} to ECS: it is not known who we are")
     if identity.principal.endswith(":root"):
-        yield ok("the account's root user may pass it")
-        return
+        return ok("the account's root user may pass it")
     try:
         source = identity.principal
         if identity.role_name:
@@ -107,13 +104,11 @@ def _passing(arn: str, iam: Any, identity: Identity | None) -> Iterator[Finding]
                 ],
             )
     except WdlEcsError as error:
-        yield unknown(f"whether we may pass it to ECS, which the task will show: {error.message}")
-        return
+        return unknown(f"whether we may pass it to ECS, which the task will show: {error.message}")
     decisions = [result["EvalDecision"] for result in answer["EvaluationResults"]]
     if decisions == ["allowed"]:
-        yield ok(f"{source} may pass it to ECS tasks")
-        return
-    yield problem(
+        return ok(f"{source} may pass it to ECS tasks")
+    return problem(
         f"{source} may not pass {arn} to ECS tasks ({', '.join(decisions)})",
         f"allow it iam:PassRole on {arn} with iam:PassedToService {SERVICE}",
     )
