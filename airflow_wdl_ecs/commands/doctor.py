@@ -142,7 +142,7 @@ def _of_deployment(options: argparse.Namespace) -> list[Check] | None:
         return _unreadable([problem(text, "airflow config list must work first")], CHECKS)
     if not any(getattr(settings, name) for name in _NAMING):
         return None
-    task = Trial(settings, airflow_clients(settings), _Told(options.verbose), options.image, options.limit)
+    task = Trial(settings, airflow_clients(settings), _Told(options.verbose), _say, options.image, options.limit)
     return deployment_checks(Deployment(settings, hurried_clients(settings)), task if options.task else None)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -64,12 +64,13 @@ class Trial:
 
     :param image: of its command; empty for that of the settings, or else that of the staging containers.
     :param limit: seconds that it may take in all.
-    :param log: is told the story of its call.
+    :param log: is told the story of its call. :param say: is told what takes long.
     """
 
     settings: EcsSettings
     clients: Clients = field(repr=False)
     log: Log = field(repr=False)
+    say: Callable[[str], object] = field(repr=False, default=lambda text: None)
     image: str = ""
     limit: float = 900.0
 
@@ -86,6 +87,7 @@ class Trial:
         """
         compiled, letter = plan(), secrets.token_hex(8)
         began = time.monotonic()
+        self.say(f"running a task of {SECONDS} s on {self.settings.cluster}, which may take minutes (Ctrl-C stops it)")
         try:
             run = self._begin(compiled, letter)
             outcome = asyncio.run(self._run(run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,9 +18,12 @@ import pytest
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands import doctor, embedded_doctor
 from airflow_wdl_ecs.doctor.findings import Check, Finding, ok, problem, skipped, unknown
+from airflow_wdl_ecs.doctor.places import DAG_ID
 from airflow_wdl_ecs.local.endpoint import Endpoint
 
 from ..airflow_home import settings_for
+from ..direct import DirectRunner
+from ..faults.embedded_airflow import until
 
 ALL = [
     Check("good", lambda: [ok("as it should be")]),
@@ -137,7 +141,8 @@ def made(endpoint: Endpoint) -> dict[str, str]:
     principal = {"Service": "ecs-tasks.amazonaws.com"}
     statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = iam.create_role(RoleName="wdl-task", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    name = f"wdl-task-{vpc}"
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy)["Role"]["Arn"]
     return {
         "launch_type": "FARGATE",
         "subnets": subnet,
@@ -148,15 +153,17 @@ def made(endpoint: Endpoint) -> dict[str, str]:
     }
 
 
+def environment_of(endpoint: Endpoint, home: Path) -> dict[str, str]:
+    """The variables of an Airflow with such a deployment."""
+    settings = {f"AIRFLOW__WDL_ECS__{name.upper()}": value for name, value in made(endpoint).items()}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, **settings_for(endpoint), **settings, "AIRFLOW_HOME": str(home)}
+
+
 @pytest.mark.local
 @pytest.mark.airflow
 def test_a_deployment_by_the_settings_of_its_airflow(embedded_aws: Endpoint, tmp_path: Path) -> None:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        **settings_for(embedded_aws),
-        **{f"AIRFLOW__WDL_ECS__{name.upper()}": value for name, value in made(embedded_aws).items()},
-        "AIRFLOW_HOME": str(tmp_path),
-    }
+    environment = environment_of(embedded_aws, tmp_path)
 
     def examine(*words: str) -> tuple[int, dict[str, Any], str]:
         command = [sys.executable, "-m", "airflow_wdl_ecs", "doctor", "--json", *words]
@@ -191,3 +198,37 @@ def test_a_deployment_by_the_settings_of_its_airflow(embedded_aws: Endpoint, tmp
     verdicts = {one["check"]: one["verdict"] for one in found["findings"]}
     assert [name for name, verdict in verdicts.items() if verdict == "problem"] == ["cluster", "network"]
     assert [name for name, verdict in verdicts.items() if verdict == "skipped"] == ["capacity", "task"]
+
+
+SLEEPING = """
+import signal, sys
+from airflow_wdl_ecs.cli import main
+from airflow_wdl_ecs.doctor import trial
+signal.signal(signal.SIGINT, signal.default_int_handler)
+trial.SOURCE = trial.SOURCE.replace("sleep 2", "sleep 100")
+sys.exit(main(["doctor"]))
+"""
+
+
+@pytest.mark.local
+@pytest.mark.airflow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_stops_the_task_and_leaves_nothing(
+    embedded_aws: Endpoint, tmp_path: Path, number: signal.Signals
+) -> None:
+    runner = DirectRunner(embedded_aws)
+    command = [sys.executable, "-c", SLEEPING]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment_of(embedded_aws, tmp_path), **pipes)
+
+    def tasks() -> list[str]:
+        arns: list[str] = runner.client("ecs").list_tasks(cluster=embedded_aws.cluster)["taskArns"]
+        return arns
+
+    until(lambda: tasks() or process.poll() is not None)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert tasks() == []
+    left = runner.client("s3").list_objects_v2(Bucket=embedded_aws.bucket, Prefix=f"tests/runs/{DAG_ID}/")
+    assert left["KeyCount"] == 0
