@@ -33,6 +33,14 @@ def seconds(text: str) -> float:
     return found
 
 
+def gib(text: str) -> int:
+    """A positive number of GiB; raises ValueError."""
+    found = int(text)
+    if found <= 0:
+        raise ValueError(text)
+    return found
+
+
 NAME = "doctor"
 HELP = "examine an installation, and say how to mend what is wrong"
 OPTIONS = (
@@ -45,6 +53,7 @@ OPTIONS = (
         help="a setting that a DAG overrides, such as cluster=gpu (may be repeated)",
     ),
     Option("--image", default="", help="the image of the task (default: the setting image, or else staging_image)"),
+    Option("--disk", type=gib, default=0, metavar="GIB", help="disk of the task, such as one that is an EBS volume"),
     Option("--no-task", dest="task", action="store_false", help="run no task"),
     Option("--limit", type=seconds, default=900.0, metavar="SECONDS", help="that the task may take (default: 900)"),
     Option("-v", "--verbose", action="store_true", help="tell what happens to the task, on standard error"),
@@ -118,7 +127,7 @@ def _checks(options: argparse.Namespace) -> tuple[str, list[Check]]:
             return "deployment", found
     from .embedded_doctor import EmbeddedDoctor
 
-    doctor = EmbeddedDoctor(user_home(), options.image, options.task, options.limit, _say)
+    doctor = EmbeddedDoctor(user_home(), options.image, options.disk, options.task, options.limit, _say)
     return "embedded", doctor.checks()
 
 
@@ -142,7 +151,8 @@ def _of_deployment(options: argparse.Namespace) -> list[Check] | None:
         return _unreadable([problem(text, "airflow config list must work first")], CHECKS)
     if not any(getattr(settings, name) for name in _NAMING):
         return None
-    task = Trial(settings, airflow_clients(settings), _Told(options.verbose), _say, options.image, options.limit)
+    told = _Told(options.verbose)
+    task = Trial(settings, airflow_clients(settings), told, _say, options.image, options.disk, options.limit)
     return deployment_checks(Deployment(settings, hurried_clients(settings)), task if options.task else None)
 
 

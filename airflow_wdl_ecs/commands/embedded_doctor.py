@@ -27,12 +27,13 @@ _WORDS = {"queue": "queue", "wait": "waiting", "pull": "images", "stage_in": "st
 class EmbeddedDoctor:
     """Examines the embedded default of a home.
 
-    :param image: of the command of the run; empty for the settings' own. :param task: whether to make the run.
-    :param limit: seconds that it may take. :param say: told what takes long.
+    :param image: of the command of the run; empty for the settings' own. :param disk: GiB that it asks for; 0 for none.
+    :param task: whether to make the run. :param limit: seconds that it may take. :param say: told what takes long.
     """
 
     home: AirflowHome
     image: str
+    disk: int
     task: bool
     limit: float
     say: Callable[[str], None]
@@ -74,7 +75,8 @@ class EmbeddedDoctor:
         with tempfile.TemporaryDirectory(prefix="airflow-wdl-ecs-doctor-") as name:
             folder = Path(name)
             (folder / "letter.txt").write_text(letter)
-            inputs = {"letter": str(folder / "letter.txt"), **({"image": self.image} if self.image else {})}
+            given = {"letter": str(folder / "letter.txt"), "image": self.image, "disk": self.disk}
+            inputs = {name: value for name, value in given.items() if value}
             run = LocalRun(self.home, plan, folder, Progress(plan))
             began = time.monotonic()
             pool = ThreadPoolExecutor(1)

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..aws import Clients, aws_errors
+from ..aws import Clients, aws_errors, error_code
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import WdlEcsError
 from .findings import Finding, ok, problem, skipped
 
 _CLUSTER_ARN = re.compile(r"arn:[^:]*:ecs:([^:]+):\d{12}:cluster/")
+_NOT_UNDERSTOOD = ("InvalidParameterException", "ClientException")
 _ASSUMED = re.compile(r"arn:([^:]+):sts::(\d{12}):assumed-role/([^/]+)/")
 
 
@@ -127,6 +128,8 @@ def capacity(settings: EcsSettings, ecs: Any, found: Mapping[str, Any]) -> Itera
             "launch_type is EC2, and the cluster has no container instance",
             "let instances register with the cluster, or set capacity_providers to one that starts them",
         )
+    if instances and not settings.fargate:
+        yield from _constraints(settings, ecs)
 
 
 def _own_providers(ecs: Any, names: list[str], instances: int) -> Iterator[Finding]:
@@ -146,3 +149,27 @@ def _own_providers(ecs: Any, names: list[str], instances: int) -> Iterator[Findi
         )
         return
     yield ok(f"{', '.join(names)}: {instances} container instances" + (", more are started when asked" * scaled))
+
+
+def _constraints(settings: EcsSettings, ecs: Any) -> Iterator[Finding]:
+    """Whether instances of the cluster fulfil the placement constraints, each by itself."""
+    mend = f"set {how_to_set('placement_constraints')}"
+    for text in settings.placement_constraints:
+        if text == "distinctInstance":
+            continue
+        try:
+            with aws_errors("ListContainerInstances", text):
+                answer = ecs.list_container_instances(
+                    cluster=settings.cluster, filter=text, status="ACTIVE", maxResults=1
+                )
+        except WdlEcsError as error:
+            if error.__cause__ is not None and error_code(error.__cause__) in _NOT_UNDERSTOOD:
+                yield problem(f"placement_constraints: {error.message}", mend)
+                continue
+            raise
+        if answer["containerInstanceArns"]:
+            yield ok(f"placement_constraints: instances fulfil {text}")
+        elif settings.providers:
+            yield ok(f"placement_constraints: no instance fulfils {text} now; those that are started must")
+        else:
+            yield problem(f"placement_constraints: no instance fulfils {text}", f"{mend}, or start such instances")

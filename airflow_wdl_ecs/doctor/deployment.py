@@ -8,15 +8,16 @@ from functools import cached_property, partial
 from typing import Any
 
 from ..aws import Clients, aws_errors
+from ..ecs.images import usable_image
 from ..ecs.settings import EcsSettings
-from . import account, network, places, roles, trial
+from . import account, network, places, registries, roles, trial
 from .findings import Check, Finding, ok, skipped
 
 CHECKS = (
     *("settings", "credentials", "cluster", "capacity", "task role", "execution role"),
     *("network", "bucket", "log group", "task"),
 )
-"""The checks of a deployment, in order."""
+"""The checks that every deployment has, in order."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,13 @@ def deployment_checks(d: Deployment, task: trial.Trial | None) -> list[Check]:
     settings, credentials, cluster, bucket, log_group = embedded_checks(d)
     checks = [settings, credentials, cluster, _capacity(d)]
     checks += [_role(d, "task role", "task_role_arn"), _role(d, "execution role", "execution_role_arn")]
-    images = [d.settings.staging_image, *((task.image,) if task and task.image else (d.settings.image,))]
-    look = partial(network.way_out, d.settings, d.clients, images)
+    checks += _by_settings(d)
+    look = partial(_network, d, task.image if task else "")
     checks += [Check("network", look, ("credentials",), needed=False), bucket, log_group]
     if task is not None:
         # What the network lets through, the task knows best.
-        checks.append(Check("task", task.findings, tuple(name for name in CHECKS if name not in ("network", "task"))))
+        after = [name for name in CHECKS if name not in ("network", "task")]
+        checks.append(Check("task", task.findings, [*after, *(("EBS role",) if task.disk else ())]))
     return checks
 
 
@@ -78,6 +80,34 @@ def embedded_checks(d: Deployment) -> list[Check]:
 def _settings(settings: EcsSettings) -> Iterator[Finding]:
     settings.check()
     yield ok("complete, and in agreement with each other")
+
+
+def _by_settings(d: Deployment) -> list[Check]:
+    """Checks of what a deployment has only if its settings name it."""
+    s, checks = d.settings, []
+    if s.ebs_role_arn:
+        checks.append(
+            Check(
+                "EBS role",
+                lambda: roles.role("ebs_role_arn", s.ebs_role_arn, d.clients("iam"), d.identity, roles.ECS),
+                ("credentials",),
+                needed=False,
+            )
+        )
+    if s.registry_credentials:
+        look = partial(registries.secrets, s, d.clients)
+        checks.append(Check("registry secrets", look, ("credentials",), needed=False))
+    return checks
+
+
+def _network(d: Deployment, image: str) -> Iterator[Finding]:
+    """The network's way out to where the images of tasks are pulled from.
+
+    :param image: that the command of the task is to have; empty for that of the settings.
+    """
+    named = image or d.settings.image
+    images = [d.settings.staging_image, *([usable_image([named], d.settings)] if named else [])]
+    yield from network.way_out(d.settings, d.clients, images)
 
 
 def _capacity(d: Deployment) -> Check:

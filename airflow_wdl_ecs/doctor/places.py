@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..aws import aws_errors, error_code, impatient, was_denied
+from ..ecs.request import log_stream
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import WdlEcsError
 from ..storage import Layout, RunStore, split_uri
@@ -43,9 +44,11 @@ def bucket(settings: EcsSettings, s3: Any, region: str) -> Iterator[Finding]:
     there = answer.get("BucketRegion") or headers.get("x-amz-bucket-region") or region
     used = _use(RunStore(s3, Layout(workspace, DAG_ID, secrets.token_hex(8))))
     where = f"{name} in {there}"
+    advice = ""
     if there != region:
         where += f" (the tasks run in {region}: every transfer crosses regions, which costs time and money)"
-    yield ok(f"{where}: an object below {workspace} was {used}")
+        advice = f"name a bucket of {region}: {how_to_set('workspace')}"
+    yield ok(f"{where}: an object below {workspace} was {used}", advice)
 
 
 def _use(store: RunStore) -> str:
@@ -88,10 +91,13 @@ def log_group(settings: EcsSettings, logs: Any, region: str) -> Iterator[Finding
 
 
 def _reading(name: str, logs: Any) -> Iterator[Finding]:
-    """Whether what commands write may be repeated in Airflow's logs."""
+    """Whether what commands write may be repeated in Airflow's logs.
+
+    The stream is named as a command's is, since a role need not be allowed to read any other.
+    """
     try:
         with aws_errors("GetLogEvents", name):
-            logs.get_log_events(logGroupName=name, logStreamName=DAG_ID, limit=1)
+            logs.get_log_events(logGroupName=name, logStreamName=log_stream(DAG_ID), limit=1)
     except WdlEcsError as error:
         if was_denied(error):
             yield problem(

@@ -1,4 +1,4 @@
-"""Whether the roles of the tasks are there, may be assumed by ECS, and may be passed to it by us."""
+"""Whether the roles that ECS is given are there, may be assumed by it, and may be passed to it by us."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from ..errors import WdlEcsError
 from .account import Identity
 from .findings import Finding, ok, problem, unknown
 
-SERVICE = "ecs-tasks.amazonaws.com"
+TASKS = "ecs-tasks.amazonaws.com"
+"""The service that takes the roles of tasks."""
+ECS = "ecs.amazonaws.com"
+"""The one that takes the role with which volumes are made."""
 _ROLE = re.compile(r"arn:aws[\w-]*:iam::(\d{12}):role/(?:[^\s]*/)?([\w+=,.@-]+)")
 _ASSUME = ("sts:AssumeRole", "sts:*", "*")
 
 
-def role(setting: str, arn: str, iam: Any, identity: Identity | None) -> Iterator[Finding]:
-    """Whether a role is there, whether ECS tasks may have it, and whether we may give it to them.
+def role(setting: str, arn: str, iam: Any, identity: Identity | None, service: str = TASKS) -> Iterator[Finding]:
+    """Whether a role is there, whether a service may take it, and whether we may give it to that.
 
     :param setting: the setting that names it. :param identity: ours, if it is known.
     """
@@ -36,14 +39,14 @@ def role(setting: str, arn: str, iam: Any, identity: Identity | None) -> Iterato
             f"set {how_to_set(setting)}",
         )
         return
-    found = _trust(setting, arn, name, iam)
+    found = _trust(setting, arn, name, iam, service)
     yield found
     if found.verdict != "problem":
-        yield _passing(arn, iam, identity)
+        yield _passing(arn, iam, identity, service)
 
 
-def _trust(setting: str, arn: str, name: str, iam: Any) -> Finding:
-    """Whether the role is there, and whether ECS tasks may have it."""
+def _trust(setting: str, arn: str, name: str, iam: Any, service: str) -> Finding:
+    """Whether the role is there, and whether the service may take it."""
     try:
         with aws_errors("GetRole", arn):
             found = iam.get_role(RoleName=name)["Role"]
@@ -52,24 +55,24 @@ def _trust(setting: str, arn: str, name: str, iam: Any) -> Finding:
             return problem(f"there is no role {arn}", f"create it (docs: Deploy, Roles), or set {how_to_set(setting)}")
         if is_unanswered(error):
             return unknown(
-                f"whether {arn} is there and is for ECS tasks: {error.message}", "iam:GetRole lets it be asked"
+                f"whether {arn} is there and is for {service}: {error.message}", "iam:GetRole lets it be asked"
             )
         raise
-    if not trusts_tasks(found.get("AssumeRolePolicyDocument", {})):
+    if not trusts(found.get("AssumeRolePolicyDocument", {}), service):
         return problem(
-            f"{arn} may not be assumed by {SERVICE}",
-            f'its trust policy must allow sts:AssumeRole to {{"Service": "{SERVICE}"}}',
+            f"{arn} may not be assumed by {service}",
+            f'its trust policy must allow sts:AssumeRole to {{"Service": "{service}"}}',
         )
-    return ok(f"{arn} is there, and ECS tasks may assume it")
+    return ok(f"{arn} is there, and {service} may assume it")
 
 
-def trusts_tasks(policy: Mapping[str, Any]) -> bool:
-    """Whether a trust policy lets ECS tasks assume its role; its conditions are not looked at."""
+def trusts(policy: Mapping[str, Any], service: str) -> bool:
+    """Whether a trust policy lets a service assume its role; its conditions are not looked at."""
     statements = policy.get("Statement", [])
     for statement in [statements] if isinstance(statements, Mapping) else statements:
         principal = statement.get("Principal", {})
         services = principal.get("Service", []) if isinstance(principal, Mapping) else principal
-        allowed = statement.get("Effect") == "Allow" and {SERVICE, "*"} & set(_listed(services))
+        allowed = statement.get("Effect") == "Allow" and {service, "*"} & set(_listed(services))
         if allowed and any(action in _ASSUME for action in _listed(statement.get("Action", []))):
             return True
     return False
@@ -79,8 +82,25 @@ def _listed(value: str | Iterable[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def _passing(arn: str, iam: Any, identity: Identity | None) -> Finding:
-    """Whether we may pass the role to ECS tasks, as far as IAM says."""
+def decisions(iam: Any, source: str, action: str, resource: str, context: Mapping[str, str]) -> list[str]:
+    """What IAM decides of an action by the policies of a user or role: ``allowed``, or how it is denied.
+
+    :param source: the ARN of the user or role. :param context: condition key -> value.
+    :raises WdlEcsError: if IAM does not say.
+    """
+    entries = [
+        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+        for key, value in context.items()
+    ]
+    with aws_errors("SimulatePrincipalPolicy", source):
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=source, ActionNames=[action], ResourceArns=[resource], ContextEntries=entries
+        )
+    return [result["EvalDecision"] for result in answer["EvaluationResults"]]
+
+
+def _passing(arn: str, iam: Any, identity: Identity | None, service: str) -> Finding:
+    """Whether we may pass the role to a service, as far as IAM says."""
     if identity is None:
         return unknown(f"whether we may pass {arn} to ECS: it is not known who we are")
     if identity.principal.endswith(":root"):
@@ -90,25 +110,12 @@ def _passing(arn: str, iam: Any, identity: Identity | None) -> Finding:
         if identity.role_name:
             with aws_errors("GetRole", identity.principal):  # a session does not tell the path of its role
                 source = iam.get_role(RoleName=identity.role_name)["Role"]["Arn"]
-        with aws_errors("SimulatePrincipalPolicy", source):
-            answer = iam.simulate_principal_policy(
-                PolicySourceArn=source,
-                ActionNames=["iam:PassRole"],
-                ResourceArns=[arn],
-                ContextEntries=[
-                    {
-                        "ContextKeyName": "iam:PassedToService",
-                        "ContextKeyValues": [SERVICE],
-                        "ContextKeyType": "string",
-                    }
-                ],
-            )
+        found = decisions(iam, source, "iam:PassRole", arn, {"iam:PassedToService": service})
     except WdlEcsError as error:
-        return unknown(f"whether we may pass it to ECS, which the task will show: {error.message}")
-    decisions = [result["EvalDecision"] for result in answer["EvaluationResults"]]
-    if decisions == ["allowed"]:
-        return ok(f"{source} may pass it to ECS tasks")
+        return unknown(f"whether we may pass it to ECS, which a task will show: {error.message}")
+    if found == ["allowed"]:
+        return ok(f"{source} may pass it to {service}")
     return problem(
-        f"{source} may not pass {arn} to ECS tasks ({', '.join(decisions)})",
-        f"allow it iam:PassRole on {arn} with iam:PassedToService {SERVICE}",
+        f"{source} may not pass {arn} to {service} ({', '.join(found)})",
+        f"allow it iam:PassRole on {arn} with iam:PassedToService {service}",
     )

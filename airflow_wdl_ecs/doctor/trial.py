@@ -2,7 +2,8 @@
 
 It has an input file and reads what its command wrote, so it goes the whole way: RunTask, the images, staging in, the
 command, staging out. Its folder in the workspace is removed afterwards, and its ECS task is stopped if whoever waits
-for it goes away. The task definition stays, since runs with the same image use it, too.
+for it goes away. The task definition stays, since runs with the same image use it, too; so does the plan, which is the
+same every time, and which a deployment's role need not be allowed to delete.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ SECONDS = 2
 SOURCE = f"""
 version 1.1
 task {CALL} {{
-  input {{ File letter  String? image }}
+  input {{ File letter  String? image  Int? disk }}
   command <<< sleep {SECONDS}; cat ~{{letter}} >>>
   output {{ String read = read_string(stdout()) }}
-  runtime {{ container: image }}
+  runtime {{ container: image  disks: disk }}
 }}
 """
 STOP_LIMIT = 60.0
@@ -63,6 +64,7 @@ class Trial:
     """One task that is run to see whether tasks run.
 
     :param image: of its command; empty for that of the settings, or else that of the staging containers.
+    :param disk: GiB that it asks for; 0 for none.
     :param limit: seconds that it may take in all.
     :param log: is told the story of its call. :param say: is told what takes long.
     """
@@ -72,6 +74,7 @@ class Trial:
     log: Log = field(repr=False)
     say: Callable[[str], object] = field(repr=False, default=lambda text: None)
     image: str = ""
+    disk: int = 0
     limit: float = 900.0
 
     @cached_property
@@ -96,13 +99,17 @@ class Trial:
             yield problem(str(error), "see the task in the ECS console; --limit gives it more time")
             return
         finally:
-            self._clean(compiled)
+            self._clean()
         yield from self._told(run.settings, outcome, attempts, letter, time.monotonic() - began)
 
     def _begin(self, compiled: Plan, letter: str) -> Run:
         layout = self.store.layout
         self.store.put(layout.named("letter.txt"), letter.encode())
-        given = {"letter": layout.named("letter.txt"), "image": self.image or self.settings.image or None}
+        given = {
+            "letter": layout.named("letter.txt"),
+            "image": self.image or self.settings.image or None,
+            "disk": self.disk or None,
+        }
         settings = replace(
             self.settings,
             image=self.settings.staging_image,
@@ -145,12 +152,11 @@ class Trial:
             await asyncio.sleep(_PAUSE if arns else 0)
         return was
 
-    def _clean(self, compiled: Plan) -> None:
-        """Remove what the run has left in the workspace; what cannot be removed is small, and says what it is."""
+    def _clean(self) -> None:
+        """Remove the run's folder from the workspace; what cannot be removed is small, and says what it is."""
         store = self.store
         with suppress(WdlEcsError):
-            uris = [uri for uri, _ in store.list(store.layout.folder)]
-            side_by_side(store.delete, [*uris, store.layout.plan(compiled.digest)])
+            side_by_side(store.delete, [uri for uri, _ in store.list(store.layout.folder)])
 
     def _told(
         self, settings: EcsSettings, outcome: CallOutcome, attempts: Sequence[Attempt], letter: str, seconds: float

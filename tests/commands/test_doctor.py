@@ -91,6 +91,8 @@ def test_what_could_not_be_looked_at_is_no_failure(monkeypatch: pytest.MonkeyPat
         (["--local", "--set", "cluster=x"], "--local"),
         (["--limit", "0"], "invalid seconds value"),
         (["--limit", "nan"], "invalid seconds value"),
+        (["--disk", "0"], "invalid gib value"),
+        (["--disk", "x"], "invalid gib value"),
     ],
 )
 def test_what_its_caller_must_change(words: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:

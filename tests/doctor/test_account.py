@@ -149,3 +149,31 @@ def test_capacity(
     found = looked(account.capacity(EcsSettings(**given), ecs, cluster))
     assert (found.verdict, says in found.found) == (verdict, True), found
     assert bool(found.mend) == (verdict == "problem")
+
+
+@pytest.mark.parametrize(
+    ("answer", "providers", "verdict", "says"),
+    [
+        ({"containerInstanceArns": ["arn"]}, (), "ok", "instances fulfil"),
+        ({"containerInstanceArns": []}, (), "problem", "no instance fulfils attribute:x == y"),
+        ({"containerInstanceArns": []}, ("big",), "ok", "no instance fulfils attribute:x == y now"),
+        (refusal("InvalidParameterException", "Invalid filter"), (), "problem", "Invalid filter"),
+        (refusal("AccessDeniedException"), (), "unknown", "ListContainerInstances"),
+    ],
+)
+def test_placement_constraints(answer: Any, providers: tuple[str, ...], verdict: str, says: str) -> None:
+    ecs = FakeEcs(list_container_instances=[answer], describe_capacity_providers=[provider("ENABLED")])
+    settings = EcsSettings(
+        cluster="c",
+        launch_type="EC2",
+        capacity_providers=providers,
+        placement_constraints=("distinctInstance", "attribute:x == y"),
+    )
+    cluster = {"registeredContainerInstancesCount": 2, "capacityProviders": list(providers)}
+    check = Check("capacity", lambda: account.capacity(settings, ecs, cluster), needed=False)
+    there, found = examine([check])
+    assert there.verdict == "ok"
+    assert (found.verdict, says in found.found) == (verdict, True), found
+    assert bool(found.mend) == (verdict != "ok")
+    (asked,) = [given for name, given in ecs.asked if name == "list_container_instances"]
+    assert (asked["cluster"], asked["filter"]) == ("c", "attribute:x == y")

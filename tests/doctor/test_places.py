@@ -51,6 +51,7 @@ def test_a_bucket_of_another_region_is_said_to_cost() -> None:
     found = of_bucket(s3("eu-central-1"))
     assert found.verdict == "ok"
     assert "genomics in eu-central-1 (the tasks run in eu-west-1: every transfer crosses regions" in found.found
+    assert "name a bucket of eu-west-1: [wdl_ecs] workspace" in found.mend
 
 
 def test_a_bucket_that_is_not_there() -> None:
@@ -142,7 +143,9 @@ def test_logs_that_may_not_be_read_are_a_problem_only_where_they_are_repeated(mo
     logs = boto3.client("logs", REGION)
     logs.create_log_group(logGroupName="/wdl")
 
-    def deny(**_: Any) -> None:
+    def deny(**given: Any) -> None:
+        # A role needs to read no other streams than those of commands.
+        assert given["logStreamName"].startswith("wdl/command/")
         raise refusal("AccessDeniedException")
 
     monkeypatch.setattr(logs, "get_log_events", deny)

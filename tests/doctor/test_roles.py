@@ -42,7 +42,7 @@ def verdicts(arn: str, iam: Any, identity: Identity | None = None) -> list[str]:
 
 
 def test_a_role_for_ecs_tasks(iam: Any) -> None:
-    policy = json.dumps(trust(roles.SERVICE))
+    policy = json.dumps(trust(roles.TASKS))
     iam.create_role(RoleName="wdl-task", Path="/genomics/", AssumeRolePolicyDocument=policy)
     assert verdicts(ARN, iam) == ["ok", "unknown"]
 
@@ -66,17 +66,17 @@ def test_a_role_that_is_not_there(iam: Any) -> None:
 @pytest.mark.parametrize(
     ("policy", "trusted"),
     [
-        (trust(["ec2.amazonaws.com", roles.SERVICE], "sts:*"), True),
-        ({"Statement": trust(roles.SERVICE)["Statement"][0]}, True),
-        (trust(roles.SERVICE, "sts:TagSession"), False),
-        (trust(roles.SERVICE, effect="Deny"), False),
+        (trust(["ec2.amazonaws.com", roles.TASKS], "sts:*"), True),
+        ({"Statement": trust(roles.TASKS)["Statement"][0]}, True),
+        (trust(roles.TASKS, "sts:TagSession"), False),
+        (trust(roles.TASKS, effect="Deny"), False),
         ({"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}, False),
         ({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": ["sts:AssumeRole"]}]}, True),
         ({}, False),
     ],
 )
 def test_trust_policies(policy: dict[str, Any], trusted: bool) -> None:
-    assert roles.trusts_tasks(policy) is trusted
+    assert roles.trusts(policy, roles.TASKS) is trusted
 
 
 def test_what_cannot_be_a_role_of_the_deployment() -> None:
@@ -103,7 +103,7 @@ def role_of(RoleName: str) -> dict[str, Any]:  # noqa: N803
     return {"Role": {"Arn": f"arn:aws:iam::123456789012:role/x/{RoleName}", "AssumeRolePolicyDocument": TRUSTED}}
 
 
-TRUSTED = trust(roles.SERVICE)
+TRUSTED = trust(roles.TASKS)
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,17 @@ def test_whether_we_may_pass_it(identity: Identity, source: str, decision: str, 
 def test_the_root_user_may_pass_it() -> None:
     root = Identity("123456789012", "arn:aws:iam::123456789012:root")
     assert verdicts(ARN, FakeEcs(get_role=[role_of]), root) == ["ok", "ok"]
+
+
+def test_the_role_with_which_volumes_are_made_is_for_another_service() -> None:
+    iam = FakeEcs(get_role=[role_of])
+    (found,) = roles.role("ebs_role_arn", ARN, iam, USER, roles.ECS)
+    assert found.verdict == "problem"
+    assert "may not be assumed by ecs.amazonaws.com" in found.found
+    answer = {"EvaluationResults": [{"EvalActionName": "iam:PassRole", "EvalDecision": "implicitDeny"}]}
+    trusting = {"Role": {"Arn": ARN, "AssumeRolePolicyDocument": trust(roles.ECS)}}
+    iam = FakeEcs(get_role=[trusting], simulate_principal_policy=[answer])
+    found, passing = roles.role("ebs_role_arn", ARN, iam, USER, roles.ECS)
+    assert (found.verdict, passing.verdict) == ("ok", "problem")
+    assert passing.mend.endswith("iam:PassedToService ecs.amazonaws.com")
+    assert iam.asked[-1][1]["ContextEntries"][0]["ContextKeyValues"] == ["ecs.amazonaws.com"]

@@ -37,8 +37,8 @@ def looked(found: Trial) -> list[Finding]:
 
 
 def left(runner: DirectRunner) -> list[str]:
-    """The keys that are left below the workspace."""
-    found = runner.client("s3").list_objects_v2(Bucket=runner.endpoint.bucket, Prefix="trial/")
+    """The keys that are left below the runs of the workspace; plans stay."""
+    found = runner.client("s3").list_objects_v2(Bucket=runner.endpoint.bucket, Prefix="trial/runs/")
     return [item["Key"] for item in found.get("Contents", [])]
 
 
@@ -75,6 +75,14 @@ def test_an_image_that_cannot_be_pulled(runner: DirectRunner) -> None:
     assert "CannotPull" in pull.found
     assert pull.mend
     assert left(runner) == []
+
+
+def test_a_disk_may_be_asked_for(runner: DirectRunner) -> None:
+    refuses = DirectRunner(runner.endpoint, workspace=runner.settings.workspace, max_disk=10)
+    (task,) = looked(of(refuses, disk=11))
+    assert task.verdict == "problem"
+    assert "max_disk" in task.found + task.mend
+    assert [finding.verdict for finding in looked(of(refuses, disk=10))] == ["ok", "ok"]
 
 
 def test_a_command_that_fails(runner: DirectRunner, monkeypatch: pytest.MonkeyPatch) -> None:
