@@ -6,9 +6,12 @@ A call that is not known here is an error: whoever adds one to the package adds 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs
+
+import botocore.session
+from botocore import xform_name
 
 from .policies import Request
 from .stack import ACCOUNT, REGION
@@ -22,7 +25,16 @@ def requests_of(operation: str, arguments: Mapping[str, Any]) -> list[Request]:
     :param operation: such as ``ecs:RunTask``. :param arguments: as the caller has given them.
     """
     service, name = operation.split(":")
-    found = {"ecs": _ecs, "s3": _s3, "logs": _logs}[service](name, arguments)
+    services = {
+        "ecs": _ecs,
+        "s3": _s3,
+        "logs": _logs,
+        "iam": _iam,
+        "ec2": _ec2,
+        "secretsmanager": _secrets,
+        "sts": _sts,
+    }
+    found = services[service](name, arguments)
     return [Request(operation, *parts) for parts in found]
 
 
@@ -33,6 +45,14 @@ def _ecs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
     own = f"arn:aws:ecs:{REGION}:{ACCOUNT}"
     if name == "DescribeTaskDefinition":
         yield "ecs:DescribeTaskDefinition", "*", {}
+        return
+    if name == "DescribeCapacityProviders":
+        for provider in arguments["capacityProviders"]:
+            yield "ecs:DescribeCapacityProviders", f"{own}:capacity-provider/{provider}", {}
+        return
+    if name == "DescribeClusters":
+        for cluster in arguments["clusters"]:
+            yield "ecs:DescribeClusters", f"{own}:cluster/{cluster.rpartition('/')[2]}", {}
         return
     if name == "RegisterTaskDefinition":
         yield "ecs:RegisterTaskDefinition", "*", {}
@@ -50,6 +70,8 @@ def _ecs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
         yield "ecs:RunTask", arguments["taskDefinition"], context
         if arguments.get("tags"):
             yield "ecs:TagResource", f"{own}:task/{cluster}/0123456789abcdef", {"ecs:CreateAction": name}
+    elif name == "ListContainerInstances":
+        yield "ecs:ListContainerInstances", context["ecs:cluster"], {}
     elif name == "ListTasks":
         yield "ecs:ListTasks", f"{own}:container-instance/{cluster}/*", context
     elif name in ("DescribeTasks", "StopTask"):
@@ -60,8 +82,38 @@ def _ecs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
 
 
 def _logs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
+    if name == "DescribeLogGroups":
+        # Whatever prefix is asked for, IAM is asked for this resource.
+        yield "logs:DescribeLogGroups", log_stream("", ""), {}
+        return
     assert name == "GetLogEvents", name
     yield "logs:GetLogEvents", log_stream(arguments["logGroupName"], arguments["logStreamName"]), {}
+
+
+def _iam(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
+    if name == "GetRole":
+        yield "iam:GetRole", f"arn:aws:iam::{ACCOUNT}:role/{arguments['RoleName']}", {}
+    elif name == "SimulatePrincipalPolicy":
+        yield "iam:SimulatePrincipalPolicy", arguments["PolicySourceArn"], {}
+    else:
+        raise NotImplementedError(name)
+
+
+def _ec2(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
+    known = ("DescribeRouteTables", "DescribeSecurityGroups", "DescribeSubnets", "DescribeVpcEndpoints")
+    assert name in known, name
+    yield f"ec2:{name}", "*", {"aws:RequestedRegion": REGION}
+
+
+def _secrets(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
+    assert name == "DescribeSecret", name
+    yield "secretsmanager:DescribeSecret", arguments["SecretId"], {}
+
+
+def _sts(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
+    # Everybody may ask who he is: no policy is asked (AWS STS API reference, GetCallerIdentity).
+    assert name == "GetCallerIdentity", name
+    yield from ()
 
 
 def log_stream(group: str, stream: str) -> str:
@@ -71,6 +123,9 @@ def log_stream(group: str, stream: str) -> str:
 
 def _s3(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
     bucket = f"arn:aws:s3:::{arguments['Bucket']}"
+    if name == "HeadBucket":
+        yield "s3:ListBucket", bucket, {}
+        return
     if name == "ListObjectsV2":
         yield "s3:ListBucket", bucket, {"s3:prefix": arguments.get("Prefix", "")}
         return
@@ -85,6 +140,16 @@ def _s3(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
         yield f"s3:{name}", named, {}
     else:
         raise NotImplementedError(name)
+
+
+def named_in(code: str, services: Iterable[str]) -> set[str]:
+    """The operations that the text of a program names, as attributes or in quotes: ``ecs:RunTask`` ..."""
+    return {
+        f"{service}:{operation}"
+        for service in services
+        for operation in botocore.session.get_session().get_service_model(service).operation_names
+        if re.search(rf"""[.'"]{xform_name(operation)}\b""", code)
+    }
 
 
 def of_key(request: Request, key: str) -> list[Request]:

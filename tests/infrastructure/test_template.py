@@ -25,6 +25,7 @@ CHOICES: list[dict[str, str]] = [
     {"RunsKeptDays": "90"},
     {"AirflowPrincipalArn": "arn:aws:iam::123456789012:role/airflow"},
     {"Ec2MaxInstances": "4"},
+    {"LetDoctorLook": "false"},
     {"MonthlyBudget": "100", "BudgetEmail": "who@example.org"},
 ]
 
@@ -50,7 +51,8 @@ def test_nothing_refers_to_what_is_not_made(chosen: tuple[bool, ...]) -> None:
     makes = {about["Type"] for about in stack.resources.values()}
     assert ("AWS::EC2::Subnet" in makes) != chosen[0]
     assert ("AWS::AutoScaling::AutoScalingGroup" in makes) == chosen[5]
-    assert ("AWS::Budgets::Budget" in makes) == chosen[6]
+    assert ("DoctorPolicy" in stack.resources) != chosen[6]
+    assert ("AWS::Budgets::Budget" in makes) == chosen[7]
     given = EcsSettings.from_options(settings(stack))
     given.check()
     assert "SettingsForEc2" not in stack.outputs or chosen[5]
