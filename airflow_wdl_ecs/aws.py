@@ -26,6 +26,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.parsers import ResponseParserError
 
 from .errors import AwsError, SettingsError, WdlEcsError
 
@@ -63,8 +64,9 @@ TRANSIENT = frozenset(
 _BROKEN = frozenset(
     {"ConnectionClosedError", "ConnectTimeoutError", "EndpointConnectionError", "HTTPClientError"}
     | {"IncompleteReadError", "ProxyConnectionError", "ReadTimeoutError", "ResponseStreamingError"}
+    | {"ResponseParserError"}
 )
-"""Names of the client's errors for a connection that breaks off, before or in an answer."""
+"""Names of the client's errors for a connection that breaks off, before or in an answer, or that others answer."""
 
 PATIENCE = 120.0
 """Seconds for which what blocks on S3 and fails is tried again: a call may have run for hours."""
@@ -167,6 +169,11 @@ def aws_errors(operation: str, what: str = "") -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         raise mapped(error, operation, what) from error
+    except ResponseParserError as error:
+        # A proxy's page, for example; botocore quotes all of it.
+        said = str(error).partition("\n")[0].rstrip(":")
+        text = f"AWS did not answer {f'{operation} {what}'.strip()} in its own way: {said}"
+        raise AwsError(text, code=error_code(error), operation=operation) from error
 
 
 def patient(function: Callable[P, T]) -> Callable[P, T]:

@@ -7,8 +7,9 @@ import os
 
 import pytest
 from botocore.exceptions import NoCredentialsError, NoRegionError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
-from airflow_wdl_ecs.aws import aws_errors, in_thread, patient, side_by_side
+from airflow_wdl_ecs.aws import aws_errors, in_thread, is_unanswered, patient, side_by_side
 from airflow_wdl_ecs.errors import AwsError, SettingsError
 
 from .fake_aws import refusal
@@ -32,6 +33,16 @@ def test_errors_say_who_must_act(error, kind, hint):
         raise error
     assert caught.value.__cause__ is error
     assert hint is None or hint in caught.value.hint
+
+
+def test_an_answer_that_is_not_awss_is_an_error_without_its_text():
+    with (
+        pytest.raises(AwsError, match="RunTask wdl-1 in its own way: invalid XML") as caught,
+        aws_errors("RunTask", "wdl-1"),
+    ):
+        raise ResponseParserError("invalid XML:\nb'<html>page</html>'")
+    assert "page" not in caught.value.message
+    assert is_unanswered(caught.value)
 
 
 def test_other_errors_pass():
@@ -59,7 +70,15 @@ def test_a_forked_process_has_threads_of_its_own():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-@pytest.mark.parametrize("error", [refusal("SlowDown"), refusal("InternalError"), ReadTimeoutError(endpoint_url="s3")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal("SlowDown"),
+        refusal("InternalError"),
+        ReadTimeoutError(endpoint_url="s3"),
+        ResponseParserError("invalid XML"),
+    ],
+)
 def test_what_may_pass_is_tried_again(monkeypatch, error):
     slept: list[float] = []
     monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", slept.append)
