@@ -96,7 +96,7 @@ def _by_settings(d: Deployment) -> list[Check]:
         )
     if s.registry_credentials:
         look = partial(registries.secrets, s, d.clients)
-        checks.append(Check("registry secrets", look, ("credentials",), needed=False))
+        checks.append(Check("registries", look, ("credentials",), needed=False))
     return checks
 
 

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..aws import is_unanswered
+from ..aws import is_unanswered, was_denied
 from ..errors import ProblemsError, WdlEcsError
 
 Verdict = Literal["ok", "problem", "unknown", "skipped"]
 """``unknown``: it could not be looked at, which is no reason against the installation."""
+
+OUT_OF_REACH = "see whether AWS can be reached from here: the region, a proxy, the connection's endpoint_url"
+"""What to do where AWS has not answered at all."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,13 @@ def _looked(check: Check) -> Iterator[Finding]:
     try:
         yield from check.look()
     except WdlEcsError as error:
-        if not check.needed and is_unanswered(error):
-            yield unknown(error.message, error.hint or "")
+        unanswered = is_unanswered(error)
+        mend = error.hint or (OUT_OF_REACH if unanswered and not was_denied(error) else "")
+        if unanswered and not check.needed:
+            yield unknown(error.message, mend)
             return
         for text in map(str, error.problems) if isinstance(error, ProblemsError) else (error.message,):
-            yield problem(text, error.hint or "")
+            yield problem(text, mend)
     except Exception as error:
         # A check that is mistaken itself says nothing about the installation, and must not end the examination.
         yield unknown(f"the check itself failed: {type(error).__name__}: {error}")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..aws import Clients, aws_errors, error_code, is_unanswered
+from ..aws import Clients, aws_errors, error_code, is_unanswered, was_denied
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import WdlEcsError
-from .findings import Finding, ok, problem, unknown
+from .findings import OUT_OF_REACH, Finding, ok, problem, unknown
 from .roles import decisions
 
 READ = "secretsmanager:GetSecretValue"
@@ -50,8 +50,8 @@ def _there(registry: str, secret: str, manager: Any) -> tuple[str, Finding]:
             create = "create it, a JSON object with username and password"
             return "", problem(f"{registry}: there is no secret {secret}", f"{create}, or {mend}")
         if is_unanswered(error):
-            text = f"{registry}: whether {secret} is there: {error.message}"
-            return "", unknown(text, "secretsmanager:DescribeSecret lets it be asked")
+            mend = "secretsmanager:DescribeSecret lets it be asked" if was_denied(error) else OUT_OF_REACH
+            return "", unknown(f"{registry}: whether {secret} is there: {error.message}", mend)
         raise
     if about.get("DeletedDate"):
         restore = f"aws secretsmanager restore-secret --secret-id {secret}"

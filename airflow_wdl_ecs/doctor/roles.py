@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..aws import aws_errors, error_code, is_unanswered
+from ..aws import aws_errors, error_code, is_unanswered, was_denied
 from ..ecs.settings import how_to_set
 from ..errors import WdlEcsError
 from .account import Identity
-from .findings import Finding, ok, problem, unknown
+from .findings import OUT_OF_REACH, Finding, ok, problem, unknown
 
 TASKS = "ecs-tasks.amazonaws.com"
 """The service that takes the roles of tasks."""
@@ -54,9 +54,8 @@ def _trust(setting: str, arn: str, name: str, iam: Any, service: str) -> Finding
         if error.__cause__ is not None and error_code(error.__cause__) == "NoSuchEntity":
             return problem(f"there is no role {arn}", f"create it (docs: Deploy, Roles), or set {how_to_set(setting)}")
         if is_unanswered(error):
-            return unknown(
-                f"whether {arn} is there and is for {service}: {error.message}", "iam:GetRole lets it be asked"
-            )
+            mend = "iam:GetRole lets it be asked" if was_denied(error) else OUT_OF_REACH
+            return unknown(f"whether {arn} is there and is for {service}: {error.message}", mend)
         raise
     if not trusts(found.get("AssumeRolePolicyDocument", {}), service):
         return problem(

@@ -28,7 +28,7 @@ def checks_of(settings: EcsSettings, **task: Any) -> dict[str, deployment.Check]
 def test_what_only_some_deployments_have_is_looked_at_only_there() -> None:
     assert tuple(checks_of(EcsSettings())) == CHECKS
     found = checks_of(EcsSettings(ebs_role_arn="arn", registry_credentials={"registry.example.org": "pull"}))
-    assert set(found) - set(CHECKS) == {"EBS role", "registry secrets"}
+    assert set(found) - set(CHECKS) == {"EBS role", "registries"}
 
 
 def test_the_task_builds_on_the_role_of_volumes_only_if_it_may_have_one() -> None:

@@ -59,6 +59,7 @@ def test_what_an_error_means(error: Exception, needed: bool, verdict: str) -> No
     (finding,) = examine([Check("it", raising(error), needed=needed)])
     assert finding.verdict == verdict
     assert (type(error).__name__ in finding.found) or ("DescribeThings" in finding.found)
+    assert ("can be reached" in finding.mend) == isinstance(error, EndpointConnectionError)
 
 
 def test_every_wrong_setting_is_a_finding_and_hints_mend() -> None:

@@ -80,7 +80,7 @@ def test_what_may_not_be_asked_is_no_problem(secret: str) -> None:
     manager = FakeEcs(describe_secret=[denied])
     manager.meta = boto3.client("secretsmanager", REGION).meta  # type: ignore[attr-defined]
     (found,) = looked(secret, manager=manager)
-    assert found.verdict == "unknown"
+    assert (found.verdict, found.mend) == ("unknown", "secretsmanager:DescribeSecret lets it be asked")
     found = looked(secret, FakeEcs(simulate_principal_policy=[denied]))[1]
     assert (found.verdict, "which a task will show" in found.found) == ("unknown", True)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from airflow_wdl_ecs.doctor import roles
@@ -96,6 +97,9 @@ def test_iam_that_may_not_be_asked_is_no_problem() -> None:
     denied = refusal("AccessDenied", "not authorized to perform: iam:GetRole")
     iam = FakeEcs(get_role=[denied], simulate_principal_policy=[denied])
     assert verdicts(ARN, iam, USER) == ["unknown", "unknown"]
+    assert looked(ARN, iam, USER)[0].mend == "iam:GetRole lets it be asked"
+    unreachable = FakeEcs(get_role=[EndpointConnectionError(endpoint_url="https://iam.test")])
+    assert "can be reached" in looked(ARN, unreachable)[0].mend
     assert verdicts(ARN, iam, SESSION) == ["unknown", "unknown"]
 
 
