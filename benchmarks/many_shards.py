@@ -42,6 +42,8 @@ task work {
     runtime { cpu: 1  memory: "2 GiB" }
 }
 """
+IN_FLIGHT = "wdl_ecs__max_tasks"
+"""More than can be in flight at these rates: what is measured is how fast they are started."""
 OTHER = '''"""Somebody else's DAG."""
 
 from airflow.sdk import DAG, task
@@ -104,7 +106,7 @@ def main() -> None:
         write_dag(compile_wdl(WDL), dags)
         (dags / "other.py").write_text(OTHER)
         endpoint = stack.enter_context(fake_aws(options.rate, options.burst, options.seconds))
-        airflow = stack.enter_context(deployment(folder / "deployment", dags, endpoint))
+        airflow = stack.enter_context(deployment(folder / "deployment", dags, endpoint, **{IN_FLIGHT: "5000"}))
         airflow.wait_for_dags({"many", "other"})
         airflow.wait("other", airflow.trigger("other", {}), limit=120)
         memory, cpu, start = Memory(airflow, every=5), airflow.cpu_seconds(), time.monotonic()

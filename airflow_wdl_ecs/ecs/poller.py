@@ -66,6 +66,7 @@ class Poller:
         self._clock = clock
         self._watches: dict[str, list[_Watch]] = {}
         self._changed = asyncio.Event()
+        self._next = 0.0
         self._loop: asyncio.Task[None] | None = None
 
     async def stopped(
@@ -85,7 +86,8 @@ class Poller:
         first = now + pace.fastest if age == 0 else now
         watch = _Watch(pace, now - age, first, future, on_change)
         self._watches.setdefault(handle.arn, []).append(watch)
-        self._changed.set()
+        if first < self._next:
+            self._changed.set()
         if self._loop is None or self._loop.done():
             # In nobody's context: it goes on after who has started it.
             self._loop = Context().run(asyncio.ensure_future, self._run())
@@ -113,8 +115,9 @@ class Poller:
                 await asyncio.gather(*(self._look(batch) for batch in batches))
                 continue
             self._changed.clear()
+            self._next = due[0][0]
             try:
-                await asyncio.wait_for(self._changed.wait(), due[0][0] - now)
+                await asyncio.wait_for(self._changed.wait(), self._next - now)
             except asyncio.TimeoutError:
                 continue
 

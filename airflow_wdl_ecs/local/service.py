@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ..garbage import spare_what_is_there
 from . import components
 from .airflow_home import AirflowHome, airflow_environment, code_version, idle_seconds, write_private
 from .sessions import Session, end_sessions, fork_component, is_alive
@@ -123,6 +124,7 @@ class Service:
         components.import_airflow()
         if not self.dag_processor:
             components.forgo_callbacks()
+        spare_what_is_there()  # the components are forked with it
         self._prepare_database()
         components.prepare_execution_api()
         aws = self.components["aws"].session
