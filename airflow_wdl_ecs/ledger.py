@@ -38,8 +38,9 @@ class Times:
     Those of the stages and of the command are measured in the containers, so that neither the pace of the polling nor
     what ECS forgets changes them; the clocks of the host and of the container may differ a little.
 
-    :param taken_up: the host took up the shard. :param queued: the attempt was ready, and began to wait for a slot.
-    :param slot: it had one (see the settings max_tasks...); then its scripts and task definition were put in place.
+    :param taken_up: the host took up the shard. :param queued: the attempt was due, and began to wait for a slot.
+    :param slot: it had one (see the settings max_tasks...); then it was evaluated, and its scripts and task definition
+        were put in place.
     :param submitted: RunTask was asked for; from then to ``Attempt.started`` it waited for capacity.
     :param created: ECS's ``createdAt``; likewise ``pull_started``, ``pull_stopped``, ``started`` and ``stopped``.
     """
@@ -68,8 +69,8 @@ class Times:
     def phases(self) -> dict[str, float]:
         """What took how many seconds, in order; what is not known is left out.
 
-        ``slot``: waiting for the deployment's own limits; ``submit``: putting scripts and task definition in place;
-        ``capacity``: until ECS took the task; ``start``: until its first container ran, of which ``image`` is the
+        ``slot``: waiting for the deployment's own limits; ``submit``: evaluating it, and putting scripts and task
+        definition in place; ``capacity``: until ECS took the task; ``start``: until its first container ran, of which ``image`` is the
         pulling of the images; then the stages, and the start of the command's container between the first two.
         """
         marks = {

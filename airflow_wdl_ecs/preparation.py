@@ -69,6 +69,7 @@ def prepare(run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: 
         time_limit=policy.time_limit,
         grace=run.settings.stop_timeout,
     )
+    evaluation.rest()
     return Prepared(request, evaluation, size_of(request.resources, run.settings), policy)
 
 

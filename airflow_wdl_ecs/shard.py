@@ -106,8 +106,12 @@ class ShardRun:
             if self._failure is not None and not self._again():
                 raise self._failure
             await asyncio.sleep(pause_before(self.attempts, self.hosted.try_number))
-            prepared = await self._prepare(len(self.attempts), self._memory())
-            outputs = await self._attempt(prepared)
+            self.times = replace(self.times, queued=time.time())
+            async with self.hosted.ecs.slots.hold(self.hosted.limits()):
+                self.times = replace(self.times, slot=time.time())
+                # Not before: of thousands that wait for their turn, each would hold what its evaluation made.
+                prepared = await self._prepare(len(self.attempts), self._memory())
+                outputs = await self._attempt(prepared)
         success = Success(self.hosted.try_number, self.attempts[-1].number, outputs, self.given)
         await in_thread(self.ledger.write_success, success)
         for name, value in outputs.items():
@@ -178,24 +182,21 @@ class ShardRun:
     async def _attempt(self, prepared: Prepared) -> Outputs | None:
         """Start a fresh attempt and wait for its end; None if it failed."""
         self._tell(prepared)
-        self.times = replace(self.times, queued=time.time())
-        async with self.hosted.ecs.slots.hold(self.hosted.limits()):
-            self.times = replace(self.times, slot=time.time())
-            # A host that goes away while the task starts must not leave a task that is in no ledger.
-            start = Starting(prepared.request.prefix, self.hosted.try_number)
-            start.task = asyncio.ensure_future(self._start(prepared, start))
-            starting(self.hosted.ecs).add(start)
-            start.task.add_done_callback(lambda _: starting(self.hosted.ecs).discard(start))
-            try:
-                await asyncio.shield(start.task)
-            except asyncio.CancelledError:
-                start.left = True
-                raise
-            except AwsError as error:
-                raise CallError(
-                    f"ECS did not start the task: {error.message}", kind="never_started", hint=error.hint
-                ) from error
-            return await self._wait(prepared)
+        # A host that goes away while the task starts must not leave a task that is in no ledger.
+        start = Starting(prepared.request.prefix, self.hosted.try_number)
+        start.task = asyncio.ensure_future(self._start(prepared, start))
+        starting(self.hosted.ecs).add(start)
+        start.task.add_done_callback(lambda _: starting(self.hosted.ecs).discard(start))
+        try:
+            await asyncio.shield(start.task)
+        except asyncio.CancelledError:
+            start.left = True
+            raise
+        except AwsError as error:
+            raise CallError(
+                f"ECS did not start the task: {error.message}", kind="never_started", hint=error.hint
+            ) from error
+        return await self._wait(prepared)
 
     async def _start(self, prepared: Prepared, start: Starting) -> None:
         request, settings, ecs = prepared.request, self.hosted.run.settings, self.hosted.ecs

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from itertools import count
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -80,12 +82,21 @@ class TokenBucket:
         self._at = now
 
 
+_Waiting = tuple[int, Mapping[str, int], "asyncio.Future[None]"]
+"""When somebody came, as a number; what they want; and the future that they wait for."""
+
+
 class Slots:
-    """Counts what is in flight under each of several names, and keeps each below its limit."""
+    """Counts what is in flight under each of several names, and keeps each below its limit.
+
+    Thousands may wait, so each waits under one name that has no room for it, and is looked at when that has some.
+    """
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
-        self._waiting: deque[tuple[Mapping[str, int], asyncio.Future[None]]] = deque()
+        self._arrivals = count()
+        self._waiting: defaultdict[str, defaultdict[int, list[_Waiting]]] = defaultdict(lambda: defaultdict(list))
+        """Name -> limit -> who waits until fewer than that are in flight under it: a heap, who came first on top."""
 
     def held(self, name: str) -> int:
         """How many are in flight under a name."""
@@ -98,44 +109,53 @@ class Slots:
         :param limits: name -> how many at most; 0 for no limit.
         :param at_once: take the slots even if that is more than the limits, for what is already in flight.
         """
-        if at_once or (not self._blocked(limits) and self._free(limits)):
+        full = None if at_once else self._full(limits)
+        if full is None:
             self._held.update(limits.keys())
         else:
-            await self._wait(limits)
+            await self._wait(limits, full)
         try:
             yield
         finally:
-            self._held.subtract(limits.keys())
-            self._let_in()
+            self._release(limits)
 
-    def _free(self, limits: Mapping[str, int]) -> bool:
-        return all(limit <= 0 or self._held[name] < limit for name, limit in limits.items())
+    def _full(self, limits: Mapping[str, int]) -> str | None:
+        """A name that has no room, if there is one."""
+        return next((name for name, limit in limits.items() if 0 < limit <= self._held[name]), None)
 
-    def _blocked(self, limits: Mapping[str, int]) -> bool:
-        """Whether somebody who came before waits for one of the same names."""
-        return any(not future.done() and limits.keys() == names.keys() for names, future in self._waiting)
-
-    async def _wait(self, limits: Mapping[str, int]) -> None:
+    async def _wait(self, limits: Mapping[str, int], full: str) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((limits, future))
+        heappush(self._waiting[full][limits[full]], (next(self._arrivals), limits, future))
         try:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                self._held.subtract(limits.keys())
-                self._let_in()
+                self._release(limits)
             raise
 
-    def _let_in(self) -> None:
-        """Let in everyone who waits and has room, in order; one who has no room does not hold up the others."""
-        left: deque[tuple[Mapping[str, int], asyncio.Future[None]]] = deque()
-        while self._waiting:
-            limits, future = self._waiting.popleft()
+    def _release(self, names: Mapping[str, int]) -> None:
+        """Give slots back, and let in whoever waits for them and has room, in the order in which they came; one who has
+        no room does not hold up the others.
+        """
+        self._held.subtract(names.keys())
+        while open_to := [
+            waiting
+            for name in names
+            if name in self._waiting
+            for limit, waiting in self._waiting[name].items()
+            if waiting and self._held[name] < limit
+        ]:
+            arrival, limits, future = heappop(min(open_to, key=lambda waiting: waiting[0][0]))
+            full = self._full(limits)
             if future.done():
                 continue
-            if self._free(limits):
+            if full is None:
                 self._held.update(limits.keys())
                 future.set_result(None)
             else:
-                left.append((limits, future))
-        self._waiting = left
+                heappush(self._waiting[full][limits[full]], (arrival, limits, future))
+        for name in names:
+            if name in self._waiting and not any(self._waiting[name].values()):
+                del self._waiting[name]
+            if not self._held[name]:
+                del self._held[name]

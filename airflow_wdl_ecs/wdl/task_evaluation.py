@@ -68,12 +68,19 @@ class TaskEvaluation:
         self._files = files
         self._tree = parse_task(task)
         self._locations = TaskLocations(folder, files, NOTHING_BESIDE if task.wdl_version in BEFORE_1_2 else beside)
-        self._library = Library(task.wdl_version, files, self._locations)
         self._env: WDL.Env.Bindings[WDL.Value.Base] = WDL.Env.Bindings()
         self._bind_inputs(inputs)
         self._evaluate_declarations()
         self.runtime: dict[str, JSON] = self._evaluate_runtime(runtime_overrides or {})
         """The runtime attributes as JSON, overrides applied (see `runtime_attributes`)."""
+
+    @cached_property
+    def _library(self) -> Library:
+        return Library(self.task.wdl_version, self._files, self._locations)
+
+    def rest(self) -> None:
+        """Let go of what the outputs do not need, which is most of it, until the command has run."""
+        self.__dict__.pop("_library", None)
 
     # --- what runs
 

@@ -128,3 +128,58 @@ def test_one_who_gives_up_waiting_leaves_nothing_behind():
         assert slots.held("a") == 0
 
     asyncio.run(run())
+
+
+def test_those_who_wait_are_let_in_in_the_order_in_which_they_came_whatever_they_waited_for():
+    async def run() -> list[str]:
+        slots, order = Slots(), []
+
+        async def hold(name: str, limits: dict[str, int]) -> None:
+            async with slots.hold(limits):
+                order.append(name)
+                await asyncio.sleep(0)
+
+        async with slots.hold({"cluster": 1, "run a": 1}):
+            waiting = [
+                asyncio.ensure_future(hold(f"{run}{i}", {"cluster": 1, f"run {run}": 1}))
+                for i in range(3)
+                for run in ("a", "b")
+            ]
+            await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        return order
+
+    assert asyncio.run(run()) == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+def test_one_with_a_larger_limit_is_let_in_before_one_with_a_smaller_under_the_same_name():
+    async def run() -> None:
+        slots = Slots()
+        async with slots.hold({"a": 3}), slots.hold({"a": 3}):
+            async with slots.hold({"a": 3}):
+                small, large = (asyncio.ensure_future(_hold(slots, {"a": limit}, {}, 60)) for limit in (1, 3))
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert slots.held("a") == 3, "the one with the larger limit has the place"
+            large.cancel()
+            await asyncio.gather(large, return_exceptions=True)
+            assert not small.done()
+        await asyncio.sleep(0)
+        assert slots.held("a") == 1
+        small.cancel()
+        await asyncio.gather(small, return_exceptions=True)
+        assert slots.held("a") == 0
+
+    asyncio.run(run())
+
+
+def test_whoever_waits_is_looked_at_only_when_there_may_be_room(monkeypatch):
+    async def run() -> None:
+        slots, looked = Slots(), []
+        full = slots._full
+        monkeypatch.setattr(slots, "_full", lambda limits: looked.append(limits) or full(limits))
+        every = [_hold(slots, {"cluster": 10, f"call {i % 7}": 0}, {}, 0) for i in range(2000)]
+        await asyncio.gather(*every)
+        assert len(looked) < 2 * len(every)
+
+    asyncio.run(run())
