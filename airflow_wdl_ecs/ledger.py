@@ -70,8 +70,9 @@ class Times:
         """What took how many seconds, in order; what is not known is left out.
 
         ``slot``: waiting for the deployment's own limits; ``submit``: evaluating it, and putting scripts and task
-        definition in place; ``capacity``: until ECS took the task; ``start``: until its first container ran, of which ``image`` is the
-        pulling of the images; then the stages, and the start of the command's container between the first two.
+        definition in place; ``capacity``: until ECS took the task; ``start``: until its first container ran, of which
+        ``image`` is the pulling of the images; then the stages, and the start of the command's container between the
+        first two.
         """
         marks = {
             "slot": (self.queued, self.slot),

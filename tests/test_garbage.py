@@ -12,9 +12,10 @@ from airflow_wdl_ecs import garbage
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    enabled = gc.isenabled()
+    enabled, thresholds = gc.isenabled(), gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
     (gc.enable if enabled else gc.disable)()
 
 
@@ -33,6 +34,7 @@ def test_what_is_there_is_spared_once_and_what_comes_after_is_not(monkeypatch):
     garbage.spare_what_is_there()
     spared = gc.get_freeze_count()
     assert spared > 1000
+    assert gc.get_threshold()[0] == garbage.YOUNG
     later = [[] for _ in range(1000)]
     garbage.spare_what_is_there()
     assert gc.get_freeze_count() <= spared
