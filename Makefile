@@ -20,6 +20,7 @@ help:
 	@echo "make oldest   the tests of operators, trigger and DAGs, with the oldest Airflow that is supported"
 	@echo "make browser  the tests of Airflow's interface in a browser; ARGS=--screenshots renews docs/images"
 	@echo "make spec     the examples of the WDL specification, where its text is at hand"
+	@echo "make science  a published workflow over real reads, beside the same commands by hand; docs/real-workflow.md"
 	@echo "make faults   users' control and faults in full: hosts are killed, AWS fails; takes many minutes"
 	@echo "make fuzz     WDL and inputs with mistakes in them, for minutes; SECONDS=... SEED=..."
 	@echo "make bench-guard  the cheap ratios of speed, reported; benchmarks/ has the others, one command each"
@@ -69,6 +70,10 @@ faults: install  # every row of docs/promises.md
 .PHONY: spec
 spec: install  # the examples of the WDL specification, through Airflow; writes docs/spec-conformance.md
 	@$(BIN)/pytest tests/spec -m spec --spec-table $(ARGS)
+
+.PHONY: science
+science: install  # needs the published workflow and Debian's bwa, samtools, bcftools, freebayes; says so
+	@$(BIN)/pytest tests/science -m science $(ARGS)
 
 .PHONY: browser
 browser: install  # needs Debian's chromium
