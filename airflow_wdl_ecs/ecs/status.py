@@ -51,6 +51,7 @@ _COULD_NOT_START = re.compile(
     r"Cannot(Start|Create|Pull|Inspect)\w*Error|(ContainerRuntime|Docker)(Timeout)?Error|"
     r"ResourceInitializationError|InternalError|dependency graph"
 )
+_UNREACHED = re.compile(r"dependency graph")
 _PERMANENT = re.compile(
     r"not found|does(n't| not) exist|can't find|access ?denied|AccessDenied|not authorized|unauthorized|"
     r"manifest unknown|no basic auth|invalid reference|no matching manifest|descriptor (matching|for) platform|"
@@ -213,9 +214,12 @@ def _from_outside(task: Mapping[str, Any], exit_code: int | None) -> TaskStatus 
         return TaskStatus("stopped_by_user", exit_code, f"stopped: {said or 'by a user'}")
     if code in ("SpotInterruption", "TerminationNotice", "InfrastructureHealth") or _HOST_LOST.search(said):
         return TaskStatus("interrupted", exit_code, f"interrupted: {said or code}", "interruption")
-    early = exit_code is None and _container(task, STAGE_IN).get("exitCode") is None
+    # A command that waits for a stage-in that cannot start is given an exit code, too.
+    begun = exit_code is not None and not _UNREACHED.search(_reason(task, COMMAND))
+    early = not begun and _container(task, STAGE_IN).get("exitCode") is None
     if early and (code == "TaskFailedToStart" or _COULD_NOT_START.search(said)):
-        text = "; ".join(_reasons(task)) or "ECS does not say why"
+        reasons = _reasons(task)
+        text = "; ".join([why for why in reasons if not _UNREACHED.search(why)] or reasons) or "ECS does not say why"
         if not _PULL.search(text):
             return _never_started(f"ECS could not start the task: {text}")
         images = dict.fromkeys(_image(task, name) for name in _pulled(task))
