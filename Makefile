@@ -21,6 +21,7 @@ help:
 	@echo "make browser  the tests of Airflow's interface in a browser; ARGS=--screenshots renews docs/images"
 	@echo "make spec     the examples of the WDL specification, where its text is at hand"
 	@echo "make science  a published workflow over real reads, beside the same commands by hand; docs/real-workflow.md"
+	@echo "make contract what is relied on of ECS: on the embedded one, or with AWS_CONTRACT=1 on AWS; docs/contract.md"
 	@echo "make faults   users' control and faults in full: hosts are killed, AWS fails; takes many minutes"
 	@echo "make fuzz     WDL and inputs with mistakes in them, for minutes; SECONDS=... SEED=..."
 	@echo "make bench-guard  the cheap ratios of speed, reported; benchmarks/ has the others, one command each"
@@ -74,6 +75,10 @@ spec: install  # the examples of the WDL specification, through Airflow; writes 
 .PHONY: science
 science: install  # needs the published workflow and Debian's bwa, samtools, bcftools, freebayes; says so
 	@$(BIN)/pytest tests/science -m science $(ARGS)
+
+.PHONY: contract
+contract: install  # AWS_CONTRACT=1 costs money, and says before how much at most
+	@$(BIN)/pytest tests/contract_aws -m contract $(ARGS)
 
 .PHONY: browser
 browser: install  # needs Debian's chromium

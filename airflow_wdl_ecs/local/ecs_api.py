@@ -106,6 +106,7 @@ class EcsApi:
             network_mode=stored.network_mode,
             compatibilities=tuple(stored.compatibilities),
             ephemeral_storage=stored.ephemeral_storage,
+            architecture=(stored.runtime_platform or {}).get("cpuArchitecture") or "X86_64",
         )
 
     def _check_registration(self, request: Json, region: str) -> Json | None:

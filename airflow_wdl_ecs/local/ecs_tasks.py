@@ -36,6 +36,7 @@ class Definition:
     network_mode: str | None
     compatibilities: tuple[str, ...]
     ephemeral_storage: dict[str, Any] | None = None
+    architecture: str = "X86_64"
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def describe(task: EcsTask, include_tags: bool, age: float = 0.0) -> dict[str, A
         "platformFamily": "Linux" if task.placement.fargate else None,
         "availabilityZone": f"{task.placement.region}a",
         "attachments": _attachments(task, state),
-        "attributes": [{"name": "ecs.cpu-architecture", "value": "x86_64"}],
+        "attributes": [{"name": "ecs.cpu-architecture", "value": task.definition.architecture.lower()}],
         "connectivity": "CONNECTED" if state.admitted else None,
         "connectivityAt": state.pull_started_at,
         "healthStatus": "UNKNOWN",

@@ -639,8 +639,8 @@ def test_a_volume_that_could_not_be_made(said, budget, hint):
 
 def test_a_stage_in_that_could_not_start_is_the_reason_and_not_the_command_that_waited_for_it():
     said = (
-        "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed to "
-        "create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist."
+        "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed "
+        "to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist."
     )
     graph = f"CannotStartContainerError: {GRAPH}"
     reasons = {"stage-in": said, "command": graph, "stage-out": graph}

@@ -70,6 +70,15 @@ class TestRunTask:
         tagged = tasks.ecs.describe_tasks(cluster="wdl", tasks=[arn], include=["TAGS"])["tasks"][0]
         assert tagged["tags"] == [{"key": "k", "value": "v"}]
 
+    @pytest.mark.parametrize(("platform", "said"), [({}, "x86_64"), ({"cpuArchitecture": "ARM64"}, "arm64")])
+    def test_the_architecture_is_what_the_definition_says(
+        self, tasks: Tasks, platform: dict[str, str], said: str
+    ) -> None:
+        more = {"runtimePlatform": platform} if platform else {}
+        arn = tasks.run(tasks.register(container("a", "true"), **more))
+        assert tasks.describe(arn)["attributes"] == [{"name": "ecs.cpu-architecture", "value": said}]
+        tasks.stopped(arn)
+
     def test_count_starts_several(self, tasks: Tasks) -> None:
         answer = tasks.ecs.run_task(cluster="wdl", taskDefinition=tasks.register(container("a", "exit 7")), count=3)
         assert len({task["taskArn"] for task in answer["tasks"]}) == 3
