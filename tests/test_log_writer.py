@@ -115,3 +115,22 @@ async def test_what_a_log_raises_ends_nothing():
 
 async def test_there_is_nothing_to_wait_for_in_an_empty_log():
     await asyncio.wait_for(WrittenLog(Reader()).written(), 1)
+
+
+async def test_what_is_told_in_one_breath_comes_in_one_record():
+    reader = Reader()
+    log = WrittenLog(reader)
+    for number in range(10):
+        log.info("line %d", number)
+    await log.written()
+    assert len(reader.lines) == 10
+    assert len(reader.records) == 1
+
+
+async def test_who_waits_for_the_lines_does_not_wait_for_more_of_them(monkeypatch):
+    monkeypatch.setattr("airflow_wdl_ecs.log_writer._TOGETHER", 60.0)
+    reader = Reader()
+    log = WrittenLog(reader)
+    log.info("the only one")
+    await asyncio.wait_for(log.written(), 10)
+    assert reader.lines == [("info", "the only one")]
