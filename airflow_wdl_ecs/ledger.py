@@ -26,6 +26,7 @@ from .plan import Shard
 from .reasons import forget_all, is_of_shard
 from .storage import RunStore
 from .task import Outputs, TaskHandle, TaskResult
+from .usage import Usage, read_usage
 
 _LEDGER_PATH = 2
 """Names of a ledger's file below its call's folder: shard, file. Those of an attempt's files are more."""
@@ -104,6 +105,9 @@ class Attempt:
     :param prefix: its folder in S3, ``s3://.../``. :param asked: the resources that the task asks for, in words.
     :param cpu: vCPUs given. :param memory_given: MiB given. :param disk: GiB of ephemeral storage, or of an EBS
         volume, given; 0 for what the platform gives by itself. :param gpu: GPUs given.
+    :param cpu_asked: vCPUs, and ``memory_asked``: MiB, that the task or the deployment's default asks for; 0 in ledgers
+        of earlier versions.
+    :param usage: what its command has used, where that was measured.
     :param launch_type: ``FARGATE``, ``EC2``, or the name of the capacity provider.
     :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
     :param taken_up: the last later try that has gone on with it; 0 if none has.
@@ -137,6 +141,9 @@ class Attempt:
     taken_up: int = 0
     superseded: int = 0
     given: str = ""
+    cpu_asked: float = 0.0
+    memory_asked: int = 0
+    usage: Usage | None = None
 
     @property
     def handle(self) -> TaskHandle:
@@ -156,7 +163,10 @@ class Attempt:
     def knowing(self, task: Mapping[str, Any] | None, result: TaskResult | None) -> Attempt:
         """This attempt with what ECS and its containers say of it, as far as they do."""
         times = self.times.with_those(ecs_times(task or {}), result.times if result else {})
-        return replace(self, times=times, launch_type=launch_type(task or {}) or self.launch_type)
+        usage = read_usage(result.usage) if result else None
+        return replace(
+            self, times=times, launch_type=launch_type(task or {}) or self.launch_type, usage=usage or self.usage
+        )
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def prepare(run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: 
         resources=replace(asked, memory=memory) if memory else asked,
         time_limit=policy.time_limit,
         grace=run.settings.stop_timeout,
+        measure=run.settings.measure_usage,
     )
     evaluation.rest()
     return Prepared(request, evaluation, size_of(request.resources, run.settings), policy)

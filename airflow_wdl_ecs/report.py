@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from .plan import Shard
+from .usage_report import AttemptUsage, CallUsage, call_usage
 
 FORMAT = 1
 
@@ -70,6 +71,7 @@ class AttemptReport:
 
     :param given: the resources that it was given, in words.
     :param ended: when it ended, None if that is not known.
+    :param usage: what its command has used, None if that is not known.
     """
 
     number: int
@@ -91,6 +93,7 @@ class AttemptReport:
     folder: str
     log_group: str
     log_streams: dict[str, str]
+    usage: AttemptUsage | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class CallReport:
     :param attempts: ECS tasks of all shards that were read.
     :param seconds: the median over the shards, for each phase.
     :param shards: all that were read, or some of them (see `shortened`).
+    :param usage: what the commands of all shards that were read have used, None if that is not known.
     """
 
     id: str
@@ -148,6 +152,7 @@ class CallReport:
     command: str = ""
     scattered: bool = False
     shards: tuple[ShardReport, ...] = ()
+    usage: CallUsage | None = None
 
 
 @dataclass(frozen=True)
@@ -234,6 +239,7 @@ def call_report(
         command=command,
         scattered=scattered,
         shards=tuple(found),
+        usage=call_usage(found),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from .ledger import Attempt
 from .reasons import Reason
 from .report import ENDED, AttemptReport, Instance, Phase, PhaseName, ShardReport, State
+from .usage_report import attempt_usage
 
 _ACTIVE: Mapping[str, State] = {
     **dict.fromkeys(("running", "deferred", "restarting"), "running"),
@@ -46,6 +47,7 @@ def attempt_report(
         folder=attempt.prefix or folder,
         log_group=attempt.log_group,
         log_streams=attempt.log_streams,
+        usage=attempt_usage(attempt),
     )
 
 

@@ -31,6 +31,7 @@ from .sensitive import redact
 from .story import Log, as_json, durations, tell_inputs, tell_request
 from .submission import Starting, starting, submit
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
+from .usage_report import attempt_usage
 
 STDERR_LINES = 20
 """Lines of a failed command's stderr that its error carries."""
@@ -239,6 +240,8 @@ class ShardRun:
             log_group=settings.log_group,
             log_streams={name: log_stream(handle.arn, name) for name in containers},
             given=self.given,
+            cpu_asked=request.resources.cpu or settings.cpu,
+            memory_asked=request.resources.memory or settings.memory,
         )
 
     def _announce(self, prepared: Prepared) -> None:
@@ -285,6 +288,9 @@ class ShardRun:
         took = durations(attempt)
         if took:
             self.log.info("attempt %d took: %s", attempt.number, took)
+        used = attempt_usage(attempt)
+        if used and used.in_words:
+            self.log.info("attempt %d used: %s", attempt.number, used.in_words)
         await in_thread(self.ledger.write_attempts, self.attempts)
         return outputs
 

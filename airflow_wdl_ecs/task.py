@@ -89,6 +89,7 @@ class TaskRequest:
     :param environment: variables of the command.
     :param time_limit: seconds after which the command is stopped; 0 for never.
     :param grace: seconds that it then has between SIGTERM and SIGKILL.
+    :param measure: whether to measure what the command uses.
     """
 
     identity: CallIdentity
@@ -103,6 +104,7 @@ class TaskRequest:
     resources: Resources = Resources()
     time_limit: int = 0
     grace: int = 30
+    measure: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class TaskResult:
     :param problems: what could not be kept (a link out of the attempt's folder, an unreadable file), one line each.
     :param times: when the stages and the command started and ended, by the container's clock: ``command_started`` and
         the like -> seconds since the epoch. What could not be measured is not in it.
+    :param usage: what was noted of the command's memory and CPU time, as text (see ``usage``); empty if nothing was.
     """
 
     exit_code: int
@@ -143,6 +146,7 @@ class TaskResult:
     stderr_size: int = 0
     problems: tuple[str, ...] = ()
     times: dict[str, float] = field(default_factory=dict)
+    usage: str = ""
 
     @staticmethod
     def from_json(data: bytes) -> TaskResult:

@@ -119,6 +119,7 @@ def text_of(report: RunReport, tails: Tails) -> Iterator[str]:
     if report.calls:
         yield ""
         yield from _table(report.calls)
+        yield from _usage(report.calls)
     if report.digest:  # a run that has not begun has no inputs yet
         yield from _values("inputs", report.inputs)
     if report.outputs is not None:
@@ -169,6 +170,19 @@ def _row(call: CallReport) -> tuple[str, ...]:
     state = ", ".join(counts) if call.scattered and counts else _word(call.state)
     times = (seconds(call.seconds[name]) if name in call.seconds else "" for name in COLUMNS)
     return (call.id, state, str(call.attempts), *times)
+
+
+def _usage(calls: Sequence[CallReport]) -> Iterator[str]:
+    """What commands have used of what they asked for, where it was measured, and what may be worth to change."""
+    measured = [(call.id, call.usage) for call in calls if call.usage]
+    if measured:
+        yield ""
+        yield "memory and CPU that commands used, of what was asked for:"
+    width = max((len(name) for name, _ in measured), default=0)
+    for name, used in measured:
+        shards = f" ({used.shards} shards)" if used.shards > 1 else ""
+        yield f"  {name.ljust(width)}  {used.in_words}{shards}"
+        yield from (f"  {'':{width}}  {advice}" for advice in used.advice)
 
 
 def _values(title: str, values: Mapping[str, Any]) -> Iterable[str]:

@@ -45,6 +45,12 @@ class ResourceSettings(PlacementSettings):
         "Minutes after which any command is stopped, also one whose task asks for more; 0 for no limit.",
         example="4320",
     )
+    measure_usage: bool = setting(
+        True,
+        "flag",
+        "Measure the memory and CPU time that commands use, to be told beside what they asked for.",
+        example="false",
+    )
     cpu_architecture: str = setting(
         "X86_64", "text", "CPU architecture of the images.", example="ARM64", choices=("X86_64", "ARM64")
     )

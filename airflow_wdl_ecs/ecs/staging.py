@@ -85,7 +85,7 @@ _WORTH = 500
 _RUN_HEAD = """\
 # Runs the command of {who}, attempt {attempt}. The image is the user's: only bash and its builtins are used here.
 folder={folder}
-limit={limit} grace={grace}
+limit={limit} grace={grace} measure={measure}
 set -- "$BASH" {folder}/command.sh
 environment() {{
   :
@@ -95,7 +95,7 @@ environment() {{
 
 _RUN = """\
 cd "$folder/work" || exit 126
-{clock}{tell}{limit}\
+{clock}{tell}{limit}{usage}\
 : >"$folder/stdout"
 : >"$folder/stderr"
 exec 6<> <(:) 7<"$folder/stdout" 8<"$folder/stderr"
@@ -111,7 +111,7 @@ set -m
 }} >"$folder/stdout" 2>"$folder/stderr" 6>&- </dev/null &
 command=$!
 set +m
-over=0 watcher=
+over=0 watcher= sampler=
 trap 'stop=1; kill -TERM -- "-$command" 2>/dev/null' TERM INT
 trap 'stop=1 over=1; mark time_over; kill -TERM -- "-$command" 2>/dev/null' USR1
 if (( limit > 0 )); then
@@ -119,12 +119,18 @@ if (( limit > 0 )); then
   watcher=$!
   disown "$watcher" 2>/dev/null
 fi
+if (( measure )); then
+  watch_memory "$$" "$command" &
+  sampler=$!
+  disown "$sampler" 2>/dev/null
+fi
 # A wait that a signal has ended says nothing of the command; bash remembers how a process that is gone has ended.
 stop=1
 while (( stop )); do stop=0; wait "$command"; code=$?; done
-[[ -z $watcher ]] || kill -KILL "$watcher" 2>/dev/null
+for process in $watcher $sampler; do kill -KILL "$process" 2>/dev/null; done
 trap '' USR1
 mark command_ended
+(( measure == 0 )) || note_usage
 kill -KILL -- "-$command" 2>/dev/null
 if (( over )); then
   echo "the command was stopped: its time of $limit seconds was over" >>"$folder/stderr"
@@ -159,8 +165,9 @@ def run_script(request: TaskRequest) -> str:
     """``run.sh``: runs ``command.sh`` in the work directory, with its environment, and leaves ``exit_code``.
 
     stdout and stderr go to files, and from there to the container's log: stderr whole, of stdout the beginning.
-    When the command started and ended is noted in ``times``. The environment is the command's alone. A command that
-    takes longer than it may is stopped: ``times`` has ``time_over``, and ``exit_code`` no number.
+    When the command started and ended is noted in ``times``, and what it used in ``usage`` (see the module of that
+    name). The environment is the command's alone. A command that takes longer than it may is stopped: ``times`` has
+    ``time_over``, and ``exit_code`` no number.
     """
     return _run_head(request) + _run()
 
@@ -174,11 +181,12 @@ def _run_head(request: TaskRequest) -> str:
         environment=exports,
         limit=request.time_limit,
         grace=request.grace,
+        measure=int(request.measure),
     )
 
 
 def _run() -> str:
-    return _RUN.format(clock=_bash("clock"), tell=_bash("tell"), limit=_bash("limit"))
+    return _RUN.format(clock=_bash("clock"), tell=_bash("tell"), limit=_bash("limit"), usage=_bash("usage"))
 
 
 def stage_in_script(request: TaskRequest, tool: str) -> str:

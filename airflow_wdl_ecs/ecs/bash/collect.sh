@@ -222,6 +222,18 @@ times_json() {
   REPLY="{$out}"
 }
 
+# The end of what was noted of memory and CPU time, as a JSON text in REPLY. The command could write into the file, or
+# leave a link in its place: its text is for who reads the result to judge.
+usage_json() {
+  local text=
+  if [[ -f $folder/usage && ! -L $folder/usage ]]; then
+    IFS= read -r -N 16384 text <"$folder/usage"
+    text=${text//$'\n'/;}
+    if (( ${#text} > 2000 )); then text=${text: -2000}; fi
+  fi
+  json "$text"
+}
+
 write_result() {
   local index manifest=() out=
   for index in "${!files[@]}"; do
@@ -235,6 +247,8 @@ write_result() {
   out+="\"stdout_size\":$stdout_size,\"stderr_size\":$stderr_size,"
   times_json
   out+="\"times\":$REPLY,"
+  usage_json
+  out+="\"usage\":$REPLY,"
   json_array "${problems[@]}"
   printf '%s' "$out\"problems\":$REPLY}" >"$folder/result.json"
 }

@@ -412,6 +412,7 @@ class RunView extends View {
       "div.details",
       {},
       !single && spent.length ? h("p.muted", {}, `median of the shards: ${spent.join(" · ")}; ${call.attempts} ECS tasks`) : null,
+      usage(call.usage, !single),
       call.unread ? h("p.muted", { role: "status" }, `${call.unread} more shards are being read`) : null,
       single ? this.attempts(shown[0]) : shown.map((shard) => this.shard(shard, axis)),
       rest > 0 && h("p", {}, h("button", { onclick: showMore, "data-key": `more ${call.id}`, "data-testid": "more" }, `${rest} more`)),
@@ -465,6 +466,7 @@ class RunView extends View {
       ["exit code", attempt.exit_code],
       ["image", attempt.image],
       ["asked", attempt.asked],
+      ["used", attempt.usage?.in_words],
       ["given", [attempt.given, attempt.launch_type, attempt.spot && "Spot"].filter(Boolean).join(", ")],
       ["started", moment(attempt.started)],
       ["times", spent.join(" · ")],
@@ -562,6 +564,18 @@ class Axis {
       h("small", { at: part === 1 ? { right: 0 } : { left: `${100 * part}%` } }, part ? seconds(length * part) : "0"),
     );
   }
+}
+
+/** What the commands of a call have used, unless their attempts say so, and what may be worth to change. */
+function usage(used, all) {
+  if (!used || (!all && !used.advice.length)) return null;
+  const shards = used.shards > 1 ? ` (${used.shards} shards)` : "";
+  return h(
+    "div.usage",
+    { "data-testid": "usage" },
+    all && h("p.muted", {}, `used: ${used.in_words}${shards}`),
+    used.advice.map((text) => h("p.advice", { "data-testid": "advice" }, text)),
+  );
 }
 
 const label = (shard) =>
