@@ -13,7 +13,7 @@ Way = Literal["", "group", "processes"]
 """How memory was measured: by the container's control group, or by the command's processes."""
 
 _FIGURE = re.compile(r"(group|processes|peak|cpu_usec|cpu_nsec) ([0-9]{1,20})")
-_CLOCK = r"([0-9]{1,8})m([0-9]{1,2})[.,]([0-9]{3})s"
+_CLOCK = r"([0-9]{1,10})m([0-9]{1,2})[.,]([0-9]{3})s"
 _TIMES = re.compile(f"{_CLOCK} {_CLOCK}")
 _MOST_MEMORY = 2**46
 """Bytes; no machine has more."""

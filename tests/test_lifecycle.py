@@ -18,6 +18,7 @@ from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError, EvaluationError
 from airflow_wdl_ecs.lifecycle import CallOutcome, run_call, stop_call
 from airflow_wdl_ecs.reasons import read_of_shard
+from airflow_wdl_ecs.report_reading import read_report
 from airflow_wdl_ecs.run import begin_run, finish_run, open_run
 from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
@@ -226,6 +227,30 @@ def test_the_log_tells_the_whole_story_and_the_ledger_has_its_times(world):
     assert (attempt["image"], attempt["asked"]) == ("debian:12", "0.01 vCPU, 3072 MiB")
     assert (attempt["cpu"], attempt["memory_given"], attempt["disk"], attempt["gpu"]) == (0.125, 3072, 0, 0)
     assert attempt["prefix"] == f"{world.open().folder}calls/t/_/0/"
+
+
+def test_what_a_command_used_is_measured_and_told_beside_what_it_asked_for(world):
+    command = "until [[ -s ../usage ]]; do sleep 0.1; done; echo done"
+    world.begin(task(command, runtime='memory: "3 GiB" cpu: 2')).done()
+    (attempt,) = world.attempts()
+    assert attempt["usage"]["way"] == "processes"
+    assert 0 < attempt["usage"]["memory"] < 1 << 30
+    assert attempt["usage"]["cpu"] >= 0
+    assert (attempt["cpu_asked"], attempt["memory_asked"]) == (2, 3072)
+    assert "attempt 0 used: " in world.log
+    assert " of 3 GiB memory at most, " in world.log
+    assert "of 2 vCPU on average (measured by its processes)" in world.log
+    report = read_report(world.open().store)
+    assert report.calls[0].usage.in_words.split(" of ")[1].startswith("3 GiB memory at most")
+
+
+def test_a_deployment_or_a_dag_may_do_without_measuring(world):
+    world.settings = replace(world.settings, measure_usage=False)
+    world.begin(task("sleep 0.2", "")).done()
+    (attempt,) = world.attempts()
+    assert attempt["usage"] is None
+    assert "attempt 0 used" not in world.log
+    assert read_report(world.open().store).calls[0].usage is None
 
 
 def test_the_lines_of_a_running_command_are_told_while_it_runs(world):

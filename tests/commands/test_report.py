@@ -17,6 +17,7 @@ from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
 from airflow_wdl_ecs.report import to_json
 from airflow_wdl_ecs.report_reading import read_report
 from airflow_wdl_ecs.storage import RunStore
+from airflow_wdl_ecs.usage import Usage
 
 from ..fabricated_run import WORKSPACE, FabricatedRun, attempt
 from ..fake_aws import FakeS3
@@ -61,6 +62,32 @@ def test_a_shard_has_its_label(run: FabricatedRun, capsys: pytest.CaptureFixture
     run.store.write_division(section, {"shards": 1, "chunk": 1, "labels": ["tumor"]})
     assert main(["report", NAME]) == 0
     assert "\nFAILED work[0, 1] (tumor)\n" in capsys.readouterr().out
+
+
+def test_what_commands_used_stands_beside_what_they_asked_for(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = {"usage": Usage(3 << 28, "group", 0, 4.0), "cpu_asked": 2.0, "memory_asked": 4096}
+    measured = FabricatedRun(run.store._s3, run_id="measured")
+    measured.shard("work", (0, 0), attempt(**used))
+    measured.shard("work", (0, 1), attempt(**used))
+    assert main(["report", "samples/measured"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("memory and CPU that commands used, of what was asked for:")
+    assert lines[at - 1] == ""
+    assert lines[at + 1 : at + 5] == [
+        "  work  768 MiB of 4 GiB memory at most, 0.2 of 2 vCPU on average, 0.2 in the busiest shard (2 shards)",
+        "        `cpu: 1` may be enough: 0.2 of 2 vCPU on average, 0.2 in the busiest shard",
+        '        `memory: "1 GiB"` would be enough: 768 MiB at most were used',
+        "",
+    ]
+
+
+def test_where_nothing_was_measured_nothing_is_told_of_it(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", NAME]) == 0
+    assert "used" not in capsys.readouterr().out
 
 
 def test_a_run_as_json(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.staging import expand_braces, library, run_script
 from airflow_wdl_ecs.errors import EvaluationError
 from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest, TaskResult
+from airflow_wdl_ecs.usage import read_usage
 
 ODD = [
     "plain.txt",
@@ -503,6 +504,34 @@ def test_a_folder_that_would_take_long_to_list_is_left_alone(stage):
     said = f"s3://{stage.bucket}/{key}/ has more than 10000 objects: its files are fetched one by one\n"
     assert (done.returncode, done.stderr) == (0, said)
     assert [Path(item.path).read_text() for item in inputs] == [str(number) for number in range(20)]
+
+
+@pytest.mark.local
+def test_the_result_has_what_was_noted_of_memory_and_cpu_time(stage):
+    noted = stage.all(stage.request("until [[ -s ../usage ]]; do sleep 0.1; done", measure=True)).usage
+    assert read_usage(noted).memory > 0
+    assert read_usage(noted).cpu >= 0
+    assert stage.all(stage.request("sleep 0.1")).usage == ""
+
+
+@pytest.mark.local
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        # What the command writes there itself is data, and no more of it is kept than the end.
+        ('printf \'x","y":"\\\\z\\x01\\xff\\n\' >>../usage', "x,yz;"),
+        ("for i in {1..9999}; do echo line $i; done >>../usage", "line "),
+        # A link would be followed to what only the staging container has.
+        ("rm -f ../usage; ln -s /proc/self/environ ../usage", None),
+        ("rm -f ../usage; mkdir ../usage", None),
+    ],
+)
+def test_what_a_command_writes_about_its_memory_does_no_harm(stage, command, kept):
+    result = stage.all(stage.request(command))
+    assert result.exit_code == 0
+    assert len(result.usage) <= 2000
+    assert read_usage(result.usage) is None
+    assert kept in result.usage if kept else result.usage == ""
 
 
 @pytest.mark.local

@@ -13,6 +13,7 @@ from airflow_wdl_ecs.dag import build_dag
 from airflow_wdl_ecs.reasons import Reason, keep_of_task
 from airflow_wdl_ecs.runs_page import reports
 from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.usage import Usage
 
 from ..airflow_home import bags
 from ..fabricated_run import WORKSPACE, FabricatedRun, attempt
@@ -171,6 +172,19 @@ def test_a_report_is_what_the_folder_and_airflow_say(client: Any, run: Fabricate
     links = work["shards"][0]["attempts"][0]["links"]
     assert links["task"].startswith("https://console.aws.amazon.com/ecs/v2/clusters/genomics/tasks/")
     assert work["shards"][0]["instance"]["task_id"] == "work"
+
+
+def test_what_commands_used_is_in_the_report(client: Any, run: FabricatedRun) -> None:
+    usage = Usage(1 << 30, "group", 2 << 30, 10.0)
+    run.shard("work", (7, 7), attempt(usage=usage, cpu_asked=2.0, memory_asked=4096))
+    work = client.get(ONE).json()["report"]["calls"][0]
+    assert work["usage"]["advice"] == [
+        "`cpu: 1` may be enough: 0.5 of 2 vCPU on average",
+        '`memory: "2 GiB"` would be enough: 1 GiB at most were used',
+    ]
+    (used,) = [one["attempts"][0]["usage"] for one in work["shards"] if one["attempts"][0]["usage"]]
+    assert (used["memory"], used["with_cache"], used["cpu"]) == (1 << 30, 2 << 30, 0.5)
+    assert used["in_words"] == "1 GiB of 4 GiB memory at most, 2 GiB with the pages of files, 0.5 of 2 vCPU on average"
 
 
 def test_what_failed_beside_the_calls_is_told(client: Any, run: FabricatedRun, failed: None) -> None:

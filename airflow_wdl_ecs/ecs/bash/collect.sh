@@ -223,15 +223,16 @@ times_json() {
 }
 
 # The end of what was noted of memory and CPU time, as a JSON text in REPLY. The command could write into the file, or
-# leave a link in its place: its text is for who reads the result to judge.
+# leave a link in its place: of its text that is left which figures may have, for who reads the result to judge.
 usage_json() {
-  local text=
+  local LC_ALL=C text=
   if [[ -f $folder/usage && ! -L $folder/usage ]]; then
     IFS= read -r -N 16384 text <"$folder/usage"
-    text=${text//$'\n'/;}
     if (( ${#text} > 2000 )); then text=${text: -2000}; fi
+    text=${text//$'\n'/;}
+    text=${text//[!a-z0-9_ .,;]/}
   fi
-  json "$text"
+  REPLY="\"$text\""
 }
 
 write_result() {

@@ -4,15 +4,15 @@
 
 # The folder of this container's own control group in REPLY; nothing where there is none, or where it may hold more.
 own_group() {
-  local kind path member try found=
+  local number kind path member try found=
   REPLY=
   # Only the first process of a container can say what is the container's: elsewhere a group is the machine's.
   (( $$ == 1 )) || return 0
-  while IFS=: read -r _ kind path; do
-    case $kind in
-      '') try=/sys/fs/cgroup${path%/} ;;
+  while IFS=: read -r number kind path; do
+    case $number:$kind in
+      0:) try=/sys/fs/cgroup${path%/} ;;
       # Version 1 does not show processes outside of the container, so ECS itself must say that this is one of its own.
-      memory) if [[ -n ${ECS_CONTAINER_METADATA_URI_V4-} ]]; then try=/sys/fs/cgroup/memory; else continue; fi ;;
+      *:memory) if [[ -n ${ECS_CONTAINER_METADATA_URI_V4-} ]]; then try=/sys/fs/cgroup/memory; else continue; fi ;;
       *) continue ;;
     esac
     [[ -r $try/memory.stat && ( -e $try/memory.current || -e $try/memory.usage_in_bytes ) ]] || continue
@@ -70,9 +70,9 @@ look_at_processes() {
 microseconds() { REPLY=${EPOCHREALTIME-}; REPLY=${REPLY/[.,]/}; }
 
 # watch_memory SHELL COMMAND: note the most that is used at a time, as it grows. The pause between two looks is a 20th
-# of the time so far, and so long that looking takes no more than 2 % of a core; 5 s at the most.
+# of the time so far, 5 s at the most; and 20 times what a look takes, 1 s at the most.
 watch_memory() {
-  local now most=0 group way=processes began pause=50 wait members='' files=()
+  local now most=0 group way=processes began took pause=50 wait members='' files=()
   local family='\) [A-Za-z] ([0-9]+) ([0-9]+) '
   local figures='VmHWM:[^0-9]*([0-9]+) .*RssAnon:[^0-9]*([0-9]+) kB.RssFile:[^0-9]*([0-9]+) kB.RssShmem:[^0-9]*([0-9]+)'
   LC_ALL=C
@@ -96,7 +96,10 @@ watch_memory() {
     fi
     microseconds
     pause=$(( pause + pause / 20 + 1 ))
-    if [[ -n $began ]] && (( (REPLY - began) / 20 > pause )); then pause=$(( (REPLY - began) / 20 )); fi
+    if (( pause < 1000 )) && [[ -n $began ]]; then
+      took=$(( (REPLY - began) / 1000 ))
+      if (( took * 20 > pause )); then pause=$(( took < 50 ? took * 20 : 1000 )); fi
+    fi
     if (( pause > 5000 )); then pause=5000; fi
   done
 } </dev/null >/dev/null 2>&1
