@@ -87,6 +87,16 @@ def test_the_run_page_has_the_outputs_and_gives_the_files(airflow, finished, scr
     assert {row.split("\t")[1] for row in rows[1:]} == {"TATA", "GATTACA", "ACGT"}
 
 
+def test_the_run_page_says_what_commands_used(airflow, finished):
+    page = airflow.open(f"{finished}/plugin/wdl-run")
+    simulate = page.locator("[data-testid=call][data-call=simulate]")
+    simulate.get_by_test_id("toggle").first.click()
+    expect(simulate.get_by_test_id("attempt")).to_contain_text(" vCPU on average")
+    search = page.locator("[data-testid=call][data-call=search]")
+    search.get_by_test_id("toggle").first.click()
+    expect(search.get_by_test_id("usage")).to_contain_text("in the busiest shard (3 shards)")
+
+
 def test_the_list_of_runs_leads_to_the_run(airflow, finished):
     page = airflow.open("/plugin/wdl-runs")
     page.get_by_test_id("run-row").filter(has_text=RUN).get_by_role("link").first.click()
