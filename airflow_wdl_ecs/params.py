@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
+from .ecs.setting import SECTION
 from .input_form import answer_of, form_schema, form_text
 from .plan import Input, Plan
+from .run_settings import form_fields, run_setting_names
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,19 +39,31 @@ def _param(declared: Input, given: bool) -> Param:
     return Param(default, description=text, schema=schema)
 
 
+def params_of_settings(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Param]:
+    """The `Param` of each setting that the form offers for a run alone.
+
+    :param settings: the DAG's overrides; for others Airflow's configuration is asked.
+    """
+    from airflow.configuration import conf
+
+    known = {"publish_to": conf.get(SECTION, "publish_to", fallback=None), **settings}
+    fields = form_fields(plan, known).items()
+    return {name: Param(None, description=text, schema=schema) for name, (text, schema) in fields}
+
+
 def given_inputs(plan: Plan, context: Context, dag_inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The inputs that a DAG run was given, by the names under which they were given.
 
     The trigger form sends every field: an untouched one as its literal default, or as null where it has none. Neither
     is a value: the workflow has the default itself, where a path means what its author wrote. What the DAG's author
-    added to its params beside the inputs is none of the workflow's.
+    added to its params beside the inputs is none of the workflow's, and nor are the settings of the run.
 
     :param dag_inputs: the inputs for which the DAG has a value: there the form starts with null, not with the default.
     """
     inputs = {declared.name: declared for declared in plan.inputs}
     prefix = f"{plan.name}."
     of_dag = {name.removeprefix(prefix) for name in dag_inputs or {}}
-    others = set(getattr(context.get("dag"), "params", None) or {}) - set(inputs)
+    others = set(run_setting_names(plan)).union(getattr(context.get("dag"), "params", None) or {}) - set(inputs)
     conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
     params = {name: value for name, value in (context.get("params") or {}).items() if name in inputs}
     given: dict[str, Any] = {}

@@ -194,6 +194,13 @@ class RunStore:
             self._written.put(uri, True)
         return uri
 
+    def check_readable(self, uri: str) -> None:
+        """Refuse a file or folder that expressions of this run may not read.
+
+        :raises EvaluationError: naming it.
+        """
+        self._allow(uri)
+
     def _allow(self, uri: str) -> None:
         folder = uri if uri.endswith("/") else f"{uri}/"
         if {".", ".."} & set(uri.split("/")):  # no way to somewhere else in S3, but in what copies from it

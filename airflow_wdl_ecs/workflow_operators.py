@@ -17,6 +17,7 @@ from .lineage import operator_lineage
 from .links import RUN_LINKS
 from .params import given_inputs
 from .plan import Plan
+from .run_publishing import check_publishing, publish_outputs
 from .sensitive import DiscreetLog, redact
 from .task_context import (
     airflow_errors,
@@ -87,6 +88,7 @@ class WdlInputsOperator(TemplatedInputs):
         with airflow_errors(), keeping_reason(context, self.settings, self.scope, secrets):
             self.inputs = read_outputs(self.inputs, self.settings)
             run = begin_run_of(self.plan, self._all_inputs(context), context, self.settings, self.scope)
+            check_publishing(run, context, self.settings)
             log = DiscreetLog(self.log, run.secrets)
             for name, value in run.shown_inputs.items():
                 log.info("input %s = %s", name, as_json(value))
@@ -152,7 +154,7 @@ class WdlScatterOperator(BaseOperator):
 
 
 class WdlOutputsOperator(BaseOperator):
-    """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, returns them (XCom).
+    """Ends a run: evaluates the workflow's outputs, writes ``outputs.json``, publishes them, returns them (XCom).
 
     Each output is an XCom of its own as well, by its name, so that another task can take ``outputs.output["bam"]``; of
     large ones see `read_outputs`.
@@ -187,12 +189,14 @@ class WdlOutputsOperator(BaseOperator):
             self.shown_links = run_links(run, self.log)
             outputs = finish_run(run)
             log = DiscreetLog(self.log, run.secrets)
+            published = publish_outputs(run, outputs, context, self.settings, log)
             for name, value in outputs.items():
                 log.info("output %s = %s", name, as_json(value))
             self._lineage = operator_lineage([run.inputs], [outputs])
             for asset in self.outlets:
                 if isinstance(asset, Asset):
-                    context["outlet_events"][asset].extra = asset_extra(run.folder, outputs, run.secrets)
+                    extra = asset_extra(run.folder, outputs, run.secrets, published)
+                    context["outlet_events"][asset].extra = extra
             uri, most = run.store.layout.named("outputs.json"), xcom_limit(run.settings)
             found = {name: xcom_value(value) for name, value in outputs.items()}
             return limited(found, most, lambda name: (uri, (name,)))
@@ -220,15 +224,22 @@ def triggering_output(dag_id: str, output: str) -> str:
     return f"{{{{ {events}[-1].extra.outputs[{output!r}] if triggering_asset_events else none }}}}"
 
 
-def asset_extra(folder: str, outputs: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
+def asset_extra(
+    folder: str,
+    outputs: Mapping[str, Any],
+    secrets: Collection[str] = (),
+    published: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What an asset event says of a run.
 
-    :param secrets: texts that must not be shown.
-    :return: ``folder``, the run's folder; ``uri``, that of ``outputs.json`` in it; ``outputs``, name -> value, files as
-        URIs. Airflow keeps it in its database and shows it, so outputs of more than `MOST_EXTRA` bytes, or with a
-        secret in them, are left to the ``uri``.
+    :param secrets: texts that must not be shown. :param published: what has been published, if anything.
+    :return: ``folder``, the run's folder; ``uri``, that of ``outputs.json`` in it; ``published``, that of the published
+        one; ``outputs``, name -> value, files as URIs in the run's folder. Airflow keeps it in its database and shows
+        it, so outputs of more than `MOST_EXTRA` bytes, or with a secret in them, are left to the ``uri``.
     """
     extra: dict[str, Any] = {"folder": folder, "uri": f"{folder}outputs.json"}
+    if published is not None:
+        extra["published"] = published["uri"]
     if len(json.dumps(outputs).encode()) <= MOST_EXTRA and redact(outputs, secrets) == outputs:
         extra["outputs"] = xcom_value(outputs)
     return extra

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import Position
-from ..plan import Input, Output, Plan
-from ..wdl.inputs import PathAt, map_paths
+from ..plan import Plan
+from ..wdl.inputs import PathAt
+from ..wdl.output_paths import map_output_paths
 
 
 def place_outputs(plan: Plan, outputs: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -23,22 +22,10 @@ def place_outputs(plan: Plan, outputs: Mapping[str, Any], folder: Path) -> tuple
         end; an output that two names share is fetched once.
     """
     targets: dict[str, str] = {}
-    placed: dict[str, Any] = {}
-    typed = replace(plan, inputs=tuple(_as_input(plan, output) for output in plan.outputs))
-    for name, value in outputs.items():
 
-        def place(found: PathAt, name: str = name) -> str:
-            uri = f"{found.value.rstrip('/')}/" if found.directory else found.value
-            path = folder.joinpath("out", name, *found.steps, PurePosixPath(uri).name)
-            return targets.setdefault(uri, str(path))
+    def place(name: str, found: PathAt) -> str:
+        uri = f"{found.value.rstrip('/')}/" if found.directory else found.value
+        path = folder.joinpath("out", name, *found.steps, PurePosixPath(uri).name)
+        return targets.setdefault(uri, str(path))
 
-        placed.update(map_paths(typed, {name: value}, place))
-    return placed, targets
-
-
-def _as_input(plan: Plan, output: Output) -> Input:
-    """The output as something whose type is known; values are walked by their types, whichever way they go."""
-    decl = plan.decl_by_id.get(output.node)
-    document = plan.section_by_id[decl.section].document if decl else next(iter(plan.documents))
-    position = decl.position if decl else Position("", 1, 1)
-    return Input(output.name, output.node, output.type, document, required=False, position=position)
+    return map_output_paths(plan, outputs, place), targets

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import Problem, SettingsError
-from .resource_settings import ResourceSettings
+from .publish_settings import PublishSettings
 from .setting import SECTION, TYPES, how_to_set, read, setting
 
 __all__ = ["SECTION", "EcsSettings", "SettingInfo", "describe_settings", "how_to_set"]
@@ -35,7 +35,7 @@ class SettingInfo:
 
 
 @dataclass(frozen=True)
-class EcsSettings(ResourceSettings):
+class EcsSettings(PublishSettings):
     """Where and how a deployment runs the ECS tasks of its calls."""
 
     tags: Mapping[str, str] = setting(
@@ -270,7 +270,7 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
         yield f"workspace is not an s3:// URI: {s.workspace!r}; set {how_to_set('workspace')}"
     if not s.container_root.startswith("/") or s.container_root.rstrip("/") == "":
         yield f"container_root must be an absolute folder, not {s.container_root!r}; set {how_to_set('container_root')}"
-    for name in ("readable_prefixes", "input_prefixes"):
+    for name in ("readable_prefixes", "input_prefixes", "publish_prefixes"):
         for prefix in getattr(s, name):
             if not prefix.startswith("s3://") or prefix == "s3://":
                 yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
