@@ -14,7 +14,6 @@ from difflib import get_close_matches
 from string import Formatter
 from typing import Any
 
-from .ecs.setting import how_to_set
 from .errors import EvaluationError, Problem
 from .plan import Output, Plan
 from .sensitive import redact
@@ -72,10 +71,17 @@ def parse_template(text: str, fields: Collection[str]) -> Template:
         raise ValueError(f"{error}; fields stand in braces, as {{date}}") from None
     for _, name, spec, conversion in parts:
         if name is not None and (spec or conversion or name not in fields):
-            near = get_close_matches(name, fields, 1)
-            hint = f"; {{{near[0]}}}?" if near else f"; there are {', '.join(f'{{{each}}}' for each in fields)}"
-            raise ValueError(f"there is no field {{{name}{':' if spec else ''}{spec or ''}}}{hint}")
+            shown = f"{name}{':' if spec else ''}{spec or ''}"
+            raise ValueError(f"there is no field {{{shown}}}; {_instead_of(name, fields)}")
     return Template(text, tuple((literal, name) for literal, name, _, _ in parts))
+
+
+def _instead_of(name: str, fields: Collection[str]) -> str:
+    near = get_close_matches(name, fields, 1)
+    if name.startswith("input."):
+        known = [f"{{{each}}}?" for each in near if each.startswith("input.")]
+        return ", ".join([*known, "the value has to be a text or number, known when the run begins, and no secret"])
+    return f"{{{near[0]}}}?" if near else f"there are {', '.join(f'{{{each}}}' for each in fields)}"
 
 
 def values_of_run(plan: Plan, inputs: Mapping[str, Any], sensitive: Collection[str], **of_run: str) -> dict[str, str]:
@@ -118,7 +124,6 @@ def read_names(
     :param values: see `values_of_run`.
     :param strict: whether every name has to be one of the plan's outputs; names that a whole deployment has need not.
     """
-    where = how_to_set("publish_names")
     fields = [*values, "output", *FILE_FIELDS]
     problems: list[Problem] = []
     read: dict[str, Template] = {}
@@ -129,16 +134,17 @@ def read_names(
             near = get_close_matches(output, known, 1)
             if strict:
                 wanted = f"; {near[0]}?" if near else ""
-                problems.append(Problem(f"{where}: {plan.name} has no output {given}{wanted}"))
+                problems.append(Problem(f"publish_names: {plan.name} has no output {given}{wanted}"))
             continue
         try:
             read[output] = _of_name(text, fields)
         except ValueError as error:
-            problems.append(Problem(f"{where}: {given}={text}: {error}"))
-    if problems:
-        return Names({}, values), problems
+            problems.append(Problem(f"publish_names: {given}={text}: {error}"))
+            read[output] = read.get(OTHERS, Template("", ()))
     found = Names({name: read.get(name, read[OTHERS]) for name in known}, values)
-    return found, [Problem(f"{where}: {text}") for text in _certain_clashes(plan.outputs, known, found)]
+    return found, problems + [
+        Problem(f"publish_names: {text}") for text in _certain_clashes(plan.outputs, known, found)
+    ]
 
 
 def _of_name(text: str, fields: Collection[str]) -> Template:
@@ -244,25 +250,24 @@ class _Taken:
     def __init__(self) -> None:
         self._names = {OUTPUTS, MANIFEST, CHECKSUMS}
         self._folders: set[str] = set()
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
 
     def free(self, wanted: str, *, directory: bool) -> str:
         """The name, or the first one with a number that is free; from now on it is taken."""
-        head, slash, last = wanted.rpartition("/")
+        *folders, last = wanted.split("/")
+        path = ""
+        for folder in folders:
+            path = f"{self._numbered(path + folder, '', self._names)}/"
+            self._folders.add(path.rstrip("/"))
         stem, suffix = (last, "") if directory else split_suffix(last)
-        name, number = wanted, self._numbers.get(wanted, 1)
-        while self._is_taken(name):
-            number += 1
-            name = f"{head}{slash}{stem}-{number}{suffix}"
-        self._numbers[wanted] = number
+        name = self._numbered(path + stem, suffix, self._names, self._folders)
         self._names.add(name)
-        self._folders.update(_folders(name))
         return name
 
-    def _is_taken(self, name: str) -> bool:
-        return name in self._names or name in self._folders or any(folder in self._names for folder in _folders(name))
-
-
-def _folders(name: str) -> Iterator[str]:
-    parts = name.split("/")
-    return ("/".join(parts[:count]) for count in range(1, len(parts)))
+    def _numbered(self, stem: str, suffix: str, *taken: set[str]) -> str:
+        name, number = stem + suffix, self._numbers.get((stem, suffix), 1)
+        while any(name in some for some in taken):
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        self._numbers[stem, suffix] = number if len(taken) > 1 else 1
+        return name

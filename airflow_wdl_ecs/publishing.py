@@ -24,7 +24,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from .aws import aws_errors, error_code, patient
-from .ecs.setting import how_to_set
 from .errors import EvaluationError, Problem, SettingsError
 from .object_copies import Checksum, Copied, copy_objects, look, refused
 from .publish_names import (
@@ -46,6 +45,9 @@ RECORD = "published.json"
 """In the run's folder: what has been published."""
 RECORD_EVERY = 10.0
 """Seconds between two records of what has been copied."""
+
+
+_WHERE = "they are set in Airflow's section [wdl_ecs], by settings= of the DAG, or by the run (its form, or its conf)"
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,10 @@ def publication_of(run: Run, moment: datetime, *, strict: bool = True) -> Public
         folder = _folder(settings.publish_to, values)
         problems += [Problem(text) for text in _misplaced(run, folder)]
     except ValueError as error:
-        problems.append(Problem(f"{how_to_set('publish_to')}: {settings.publish_to}: {error}"))
+        problems.append(Problem(f"publish_to: {settings.publish_to}: {error}"))
     names, wrong = read_names(run.plan, settings.publish_names, values, strict=strict)
     if problems or wrong:
-        raise SettingsError(problems + wrong)
+        raise SettingsError(problems + wrong, hint=_WHERE)
     return Publication(folder, settings.publish_mode, names)
 
 

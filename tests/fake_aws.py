@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -17,10 +19,22 @@ def refusal(code: str, message: str = "", operation: str = "Operation") -> Clien
     return ClientError({"Error": {"Code": code, "Message": message or code}}, operation)
 
 
+def etag(data: bytes) -> str:
+    return f'"{hashlib.md5(data).hexdigest()}"'
+
+
+def sha256(data: bytes) -> str:
+    """As S3 writes it."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
 class FakeS3:
     """The operations of S3 that a run uses; ``calls`` lists them with their keys.
 
-    ``failures`` are error codes that the next lists answer with, the last one first.
+    ``failures`` are error codes that the next lists answer with, the last one first. ``refuse`` says of a copy, or of a
+    part of one, with which code it fails, and of ``lost`` that the answer to a completed upload is; ``about`` is what
+    S3 says of an object besides, ``uploads`` what became of those in parts, ``asked`` the arguments of copies. There is
+    no bucket ``missing``, and nothing may be done with the bucket ``forbidden``.
     """
 
     def __init__(self) -> None:
@@ -28,11 +42,80 @@ class FakeS3:
         self.calls: list[tuple[str, str]] = []
         self.shorten = 0
         self.failures: list[str] = []
+        self.about: dict[tuple[str, str], dict[str, Any]] = {}
+        self.refuse: Callable[[str, dict[str, Any]], str | None] = lambda operation, arguments: None
+        self.uploads: dict[str, dict[str, Any]] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
         self.calls.append(("put", Key))
+        if Bucket in ("missing", "forbidden"):
+            raise refusal("NoSuchBucket" if Bucket == "missing" else "AccessDenied")
         self.objects[Bucket, Key] = Body
         return {"ETag": hashlib.md5(Body).hexdigest()}
+
+    def copy_object(self, **arguments: Any) -> dict[str, Any]:
+        data = self._copied("copy_object", arguments)
+        self.objects[arguments["Bucket"], arguments["Key"]] = data
+        assert arguments["ChecksumAlgorithm"] == "SHA256"
+        return {"CopyObjectResult": {"ETag": etag(data), "ChecksumSHA256": sha256(data)}}
+
+    def create_multipart_upload(self, **arguments: Any) -> dict[str, Any]:
+        self._ask("create_multipart_upload", arguments)
+        upload = f"upload-{len(self.uploads)}"
+        self.uploads[upload] = {**arguments, "parts": {}, "state": "open"}
+        return {"UploadId": upload}
+
+    def upload_part_copy(self, *, UploadId: str, PartNumber: int, CopySourceRange: str, **arguments: Any) -> Any:
+        data = self._copied("upload_part_copy", {**arguments, "PartNumber": PartNumber})
+        first, last = map(int, CopySourceRange.removeprefix("bytes=").split("-"))
+        assert last < len(data)
+        part = self.uploads[UploadId]["parts"][PartNumber] = data[first : last + 1]
+        return {"CopyPartResult": {"ETag": etag(part), "ChecksumSHA256": sha256(part)}}
+
+    def complete_multipart_upload(
+        self, *, UploadId: str, MultipartUpload: dict[str, Any], **arguments: Any
+    ) -> dict[str, Any]:
+        lost = self.refuse("lost", arguments)
+        self._ask("complete_multipart_upload", arguments)
+        upload = self.uploads[UploadId]
+        if upload["state"] != "open":
+            raise refusal("NoSuchUpload")
+        parts = [upload["parts"][part["PartNumber"]] for part in MultipartUpload["Parts"]]
+        assert [part["ETag"] for part in MultipartUpload["Parts"]] == [etag(part) for part in parts]
+        upload["state"] = "complete"
+        where = arguments["Bucket"], arguments["Key"]
+        self.objects[where] = b"".join(parts)
+        digest = sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
+        about = {"ETag": f'"{hashlib.md5(digest.encode()).hexdigest()}-{len(parts)}"'}
+        self.about[where] = {**about, "ChecksumSHA256": f"{digest}-{len(parts)}", "ChecksumType": "COMPOSITE"}
+        if lost:
+            raise refusal(lost)
+        return self.about[where]
+
+    def abort_multipart_upload(self, *, UploadId: str, **arguments: Any) -> None:
+        self._ask("abort_multipart_upload", arguments)
+        self.uploads[UploadId]["state"] = "aborted"
+
+    def _copied(self, operation: str, arguments: dict[str, Any]) -> bytes:
+        """The source of a copy, if it is as it is to be."""
+        self._ask(operation, arguments)
+        source = arguments["CopySource"]
+        data = self._find(source["Bucket"], source["Key"], "NoSuchKey")
+        said = self.about.get((source["Bucket"], source["Key"]), {}).get("ETag", etag(data))
+        if arguments["CopySourceIfMatch"] != said:
+            raise refusal("PreconditionFailed")
+        return data
+
+    def _ask(self, operation: str, arguments: dict[str, Any]) -> None:
+        self.asked.append((operation, arguments))
+        code = self.refuse(operation, arguments)
+        if arguments["Bucket"] == "missing":
+            code = "NoSuchBucket"
+        elif arguments["Bucket"] == "forbidden":
+            code = "AccessDenied"
+        if code:
+            raise refusal(code, operation=operation)
 
     def get_object(self, *, Bucket: str, Key: str, Range: str | None = None) -> dict[str, Any]:
         self.calls.append(("get", Key))
@@ -43,9 +126,13 @@ class FakeS3:
             data = data[-int(Range.removeprefix("bytes=-")) :]
         return {"ContentLength": len(data), "Body": io.BytesIO(data[: len(data) - self.shorten])}
 
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str = "") -> dict[str, Any]:
         self.calls.append(("head", Key))
-        return {"ContentLength": len(self._find(Bucket, Key, "404"))}
+        data = self._find(Bucket, Key, "404")
+        about = self.about.get((Bucket, Key), {})
+        if not ChecksumMode:
+            about = {name: value for name, value in about.items() if not name.startswith("Checksum")}
+        return {"ContentLength": len(data), "ETag": etag(data), **about}
 
     def delete_object(self, *, Bucket: str, Key: str) -> None:
         self.calls.append(("delete", Key))
@@ -57,6 +144,8 @@ class FakeS3:
         self.calls.append(("list", Prefix))
         if self.failures:
             raise refusal(self.failures.pop())
+        if Bucket in ("missing", "forbidden"):
+            raise refusal("NoSuchBucket" if Bucket == "missing" else "AccessDenied")
         keys = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
         if Delimiter:
             rests = [key[len(Prefix) :] for key in keys]

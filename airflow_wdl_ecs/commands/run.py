@@ -14,7 +14,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,19 @@ OPTIONS = (
         default="",
         help="make the run's folder in DIR (default: here); . or DIR/. for that folder itself",
     ),
+    Option(
+        "--publish-to",
+        metavar="URI",
+        help="publish the outputs to this prefix of the embedded S3, too, as s3://wdl/results/{run_id}/",
+    ),
+    Option(
+        "--publish-name",
+        metavar="OUTPUT=NAME",
+        action="append",
+        default=[],
+        help="the name of an output's files there (may be repeated; * for all others)",
+    ),
+    Option("--publish-mode", choices=("copy", "link"), help="copy (the default), or link: write outputs.json alone"),
     Option("-v", "--verbose", action="store_true", help="show every task of Airflow"),
     Option("--debug", dest="verbose", action="store_true", help="as --verbose"),
     *(
@@ -87,9 +100,10 @@ def execute(options: argparse.Namespace) -> int:
     if options.json_only:
         print(json.dumps({f"{plan.name}.{name}": value for name, value in inputs.items()}, indent=2))
         return 0
+    publishing = publish_settings(plan, options)
     folder = make_run_folder(options.run_dir, plan.name)
     (folder / "inputs.json").write_text(json.dumps({f"{plan.name}.{n}": v for n, v in inputs.items()}, indent=2) + "\n")
-    run = LocalRun(user_home(), plan, folder, Progress(plan, verbose=options.verbose))
+    run = LocalRun(user_home(), plan, folder, Progress(plan, verbose=options.verbose), publishing)
     with terminations_as_interrupts():
         try:
             found = run.outputs(fetched(plan, inputs, folder / "fetched"))
@@ -101,7 +115,8 @@ def execute(options: argparse.Namespace) -> int:
             if options.out_file or options.error_json:
                 write_result({**run.place(), **error_json(error)}, options.out_file)
             raise
-    result = {"outputs": {f"{plan.name}.{name}": value for name, value in found.items()}, **run.place()}
+    outputs = {f"{plan.name}.{name}": value for name, value in found.items()}
+    result = {"outputs": outputs, **run.place(), **({"published": run.published} if run.published else {})}
     (folder / "outputs.json").write_text(json.dumps(result["outputs"], indent=2) + "\n")
     write_result(result, options.out_file)
     return 0
@@ -112,14 +127,18 @@ class LocalRun:
     """One run of a plan through the embedded Airflow.
 
     :param folder: where its outputs are wanted.
+    :param publishing: the settings by which it publishes them, too.
     """
 
     home: AirflowHome
     plan: Plan
     folder: Path
     progress: Progress
+    publishing: Mapping[str, Any] = field(default_factory=dict)
     run_id: str = ""
     submitted: bool = False
+    published: str = ""
+    """The URI of the published ``outputs.json``, once there is one."""
 
     @property
     def dag_id(self) -> str:
@@ -143,13 +162,14 @@ class LocalRun:
         paths = [path for path in file_values(self.plan, inputs) if not path.startswith("s3://")]
         uris: dict[str, str] = service.ask("upload", paths=paths)["uris"] if paths else {}
         conf = map_files(self.plan, inputs, lambda path: uris.get(path, path))
-        self._submit(service, conf)
+        self._submit(service, {**conf, **self.publishing})
         self.progress.say(f"run {self.run_id} of {self.dag_id}: {service.endpoint.ui}/dags/{self.dag_id}")
         service, state = self._follow(service)
         if state != "success":
             raise self._failure(service)
-        found = service.ask("outputs", dag_id=self.dag_id, run_id=self.run_id)["outputs"]
-        placed, targets = place_outputs(self.plan, found, self.folder)
+        ended = service.ask("outputs", dag_id=self.dag_id, run_id=self.run_id)
+        self.published = (ended["published"] or {}).get("uri", "")
+        placed, targets = place_outputs(self.plan, ended["outputs"], self.folder)
         if targets:
             service.ask("download", targets=targets)
         return placed
@@ -198,6 +218,31 @@ class LocalRun:
         with contextlib.suppress(WdlEcsError):
             if not service.ask("stop_run", dag_id=self.dag_id, run_id=self.run_id)["ended"]:
                 self.progress.say("its ECS tasks take long to end; they are told to")
+
+
+def publish_settings(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
+    """The settings by which a run publishes, as its conf has them.
+
+    :raises InputsError: if the options contradict each other, or the workflow.
+    """
+    from ..run_settings import run_setting_names
+
+    pairs = [text.partition("=") for text in options.publish_name]
+    if wrong := [output for output, _, name in pairs if not output or not name]:
+        raise InputsError(f"--publish-name {wrong[0]}: expected OUTPUT=NAME, such as bam={{input.sample}}{{suffix}}")
+    names = {output: name for output, _, name in pairs}
+    given = {"publish_to": options.publish_to, "publish_mode": options.publish_mode, "publish_names": names}
+    given = {name: value for name, value in given.items() if value}
+    if given and "publish_to" not in given:
+        raise InputsError("--publish-name and --publish-mode say how to publish: --publish-to has to say where")
+    if not given.get("publish_to", "s3://").startswith("s3://"):
+        raise InputsError(
+            f"--publish-to {options.publish_to}: outputs are published to S3, s3://BUCKET/PREFIX/",
+            hint="-d DIR puts them into a folder of this machine",
+        )
+    if taken := [name for name in given if name not in run_setting_names(plan)]:
+        raise InputsError(f"{plan.name} has an input {taken[0]}, so a run of it cannot say what is published")
+    return given
 
 
 def make_run_folder(wanted: str, name: str) -> Path:

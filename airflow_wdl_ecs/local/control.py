@@ -24,6 +24,7 @@ from typing import Any
 
 from ..ecs.request import attempt_prefix
 from ..errors import WdlEcsError
+from ..publishing import published_of
 from ..storage import Layout, RunStore
 from . import components, runs, transfer
 from .airflow_home import AirflowHome
@@ -122,10 +123,11 @@ class Control:
                 yield {"task": instance.task, "index": instance.index, "errors": errors}
 
     def on_outputs(self, dag_id: str, run_id: str) -> Iterator[Answer]:
-        """The run's ``outputs``: output name -> value, files as URIs."""
+        """The run's ``outputs``: output name -> value, files as URIs; and what it has ``published`` of them."""
         s3, endpoint = self._client("s3")
         layout = Layout(f"s3://{endpoint.bucket}/{WORKSPACE}", dag_id, run_id)
-        yield {"outputs": RunStore(s3, layout).get_json(layout.named("outputs.json"))}
+        store = RunStore(s3, layout)
+        yield {"outputs": store.get_json(layout.named("outputs.json")), "published": published_of(store)}
 
     def on_report(self, run: str | None, scope: str | None) -> Iterator[Answer]:
         """What became of a run: its ``report`` with the ``stderr`` of what failed in it, or why it has ``not_begun``;
