@@ -77,11 +77,11 @@ def parse_template(text: str, fields: Collection[str]) -> Template:
 
 
 def _instead_of(name: str, fields: Collection[str]) -> str:
-    near = get_close_matches(name, fields, 1)
-    if name.startswith("input."):
-        known = [f"{{{each}}}?" for each in near if each.startswith("input.")]
-        return ", ".join([*known, "the value has to be a text or number, known when the run begins, and no secret"])
-    return f"{{{near[0]}}}?" if near else f"there are {', '.join(f'{{{each}}}' for each in fields)}"
+    if not name.startswith("input."):
+        return f"there are {', '.join(f'{{{each}}}' for each in fields)}"
+    near = [each for each in get_close_matches(name, fields, 1) if each.startswith("input.")]
+    known = [f"{{{each}}}?" for each in near]
+    return ", ".join([*known, "the value has to be a text or number, known when the run begins, and no secret"])
 
 
 def values_of_run(plan: Plan, inputs: Mapping[str, Any], sensitive: Collection[str], **of_run: str) -> dict[str, str]:

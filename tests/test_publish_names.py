@@ -81,9 +81,9 @@ def test_a_template_is_filled_and_what_is_empty_leaves_its_folder_out():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{dat}", "there is no field {dat}; {date}?"),
+        ("{dat}", "there is no field {dat}; there are {date}, {input.sample}"),
         ("{}", "there is no field {}; there are {date}, {input.sample}"),
-        ("{date:%Y}", "there is no field {date:%Y}; {date}?"),
+        ("{date:%Y}", "there is no field {date:%Y}; there are {date}"),
         ("{date!r}", "there is no field {date}"),
         ("{{ ds }}", "single braces"),
         ("{date", "expected '}'"),

@@ -120,3 +120,25 @@ def test_the_default_inputs_of_an_archive(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out) == {"w.n": 1}
     assert main(["run", str(tmp_path), "-j", "n=2"]) == 0
     assert json.loads(capsys.readouterr().out) == {"w.n": 2}
+
+
+WORKFLOW = "version 1.1\nworkflow wf { input { String publish_mode = 'x' } output { String o = publish_mode } }\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--publish-to", "results"], "s3://BUCKET/PREFIX/\n-d DIR puts them into a folder of this machine"),
+        (["--publish-mode", "link"], "--publish-to has to say where"),
+        (["--publish-to", "s3://wdl/x", "--publish-name", "bam"], "--publish-name bam: expected OUTPUT=NAME"),
+        (["--publish-to", "s3://wdl/x", "--publish-mode", "link"], "wf has an input publish_mode"),
+    ],
+)
+def test_publishing_that_cannot_be_meant_is_refused_at_once(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wf.wdl").write_text(WORKFLOW.replace("'", '"'))
+    assert main(["run", "wf.wdl", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["wf.wdl"]
