@@ -7,8 +7,8 @@ What is written there, ``outputs.json`` last, so that all is there if that is::
                  checksums.txt   for ``sha256sum -c``
                  outputs.json    the outputs, files by their published URIs
 
-A run's own folder keeps ``published.json``, what the last try has done, by which the next goes on. Everything here
-blocks; neither Airflow nor ECS is known.
+A run's own folder keeps ``publishing.json``, what has been copied, by which a next try goes on, and at the end
+``published.json``, where it all is. Everything here blocks; neither Airflow nor ECS is known.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from .publish_names import (
 )
 from .run import Run
 from .sensitive import Log, redact
-from .storage import RunStore, split_uri
+from .storage import PUBLISHED, RunStore, split_uri
 
-RECORD = "published.json"
-"""In the run's folder: what has been published."""
+RECORD = "publishing.json"
+"""In the run's folder: what has been copied."""
 RECORD_EVERY = 10.0
 """Seconds between two records of what has been copied."""
 
@@ -302,7 +302,7 @@ class _Written:
 
 
 class _Record:
-    """What has been published of a run, in its folder; it counts for one place."""
+    """What has been copied for a run, in its folder; it counts for one place."""
 
     def __init__(self, store: RunStore, folder: str) -> None:
         self._store = store
@@ -327,24 +327,17 @@ class _Record:
                 return
             self._written = time.monotonic()
             copies = list(self._copies.values())
-        self._put({"folder": self._folder}, copies)
+        self._put(copies)
 
     def end(self, published: Published, copies: Sequence[Copied]) -> None:
         """Write down that everything has been published."""
-        self._put(published.to_json(), copies)
+        self._put(copies)
+        self._store.put_json(self._store.layout.named(PUBLISHED), published.to_json())
 
-    def _put(self, about: dict[str, Any], copies: Sequence[Copied]) -> None:
-        self._store.put_json(self._uri, {**about, "copies": [asdict(copy) for copy in copies]})
+    def _put(self, copies: Sequence[Copied]) -> None:
+        self._store.put_json(self._uri, {"folder": self._folder, "copies": [asdict(copy) for copy in copies]})
 
 
 def _copied_from(told: Mapping[str, Any]) -> Copied:
     checksum = told["checksum"]
     return Copied(**{**told, "checksum": None if checksum is None else Checksum(**checksum)})
-
-
-def published_of(store: RunStore) -> dict[str, Any] | None:
-    """What a run has published, as `Published.to_json`; None if it has not (or not yet)."""
-    told = store.get_json(store.layout.named(RECORD))
-    if told is None or "uri" not in told:
-        return None
-    return {name: value for name, value in told.items() if name != "copies"}

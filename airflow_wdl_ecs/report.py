@@ -177,7 +177,7 @@ class RunReport:
     :param scope: the task of an operator on its own whose run this is; None for a compiled workflow's.
     :param digest: of its plan. :param folder: where it keeps everything, ``s3://.../``.
     :param inputs: those that it was given. :param defaults: for the others, their defaults as WDL text.
-    :param outputs: None until it has ended well.
+    :param outputs: None until it has ended well. :param published: the URI of the ``outputs.json`` that was published.
     :param failures: the first failed shards of all calls.
     :param tasks: what has failed beside them.
     :param error: what Airflow said went wrong outside of calls, or in a call before its task was started.
@@ -199,6 +199,7 @@ class RunReport:
     failures: tuple[ShardReport, ...]
     error: str = ""
     tasks: tuple[TaskReport, ...] = ()
+    published: str = ""
     format: int = field(default=FORMAT)
 
 

@@ -179,6 +179,7 @@ def read_report(
         failures=failures_of(calls),
         error=redact(told.error, secrets) if told else "",
         tasks=tasks,
+        published=str((store.published() or {}).get("uri", "")) if outputs is not None else "",
     )
 
 

@@ -9,6 +9,7 @@ module knows neither WDL nor ECS.
 
     <workspace>/plans/<digest>.json
     <workspace>/runs/<dag>/<run>/run.json, inputs.json, outputs.json
+                                 publishing.json, published.json      what was copied to where outputs are published
                                  files/<sha256>/<name>                what write_lines() and the like made
                                  source/...                           the files beside the source that it names
                                  scatters/<section>.json              how its shards are divided
@@ -43,6 +44,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
+PUBLISHED = "published.json"
 LONGEST_SEGMENT = 200
 """Characters of a name as a segment of a key: a key has 1,024 bytes at most (S3 user guide, "Naming objects"), in which
 there must be room for a DAG, a run, a call and the path of an output."""
@@ -285,6 +287,11 @@ class RunStore:
     def put_json(self, uri: str, value: Any) -> None:
         """Write a value as JSON."""
         self.put(uri, json.dumps(value, indent=1, ensure_ascii=False).encode(), "application/json")
+
+    def published(self) -> dict[str, Any] | None:
+        """What has been published of the run (see ``publishing.Published``); None if nothing has."""
+        found: dict[str, Any] | None = self.get_json(self.layout.named(PUBLISHED))
+        return found
 
     def exists(self, uri: str) -> bool:
         """Whether there is such a file, or anything below such a folder; no allow rule is asked."""

@@ -12,7 +12,7 @@ import pytest
 from airflow_wdl_ecs import publishing
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import AwsError, EvaluationError, SettingsError
-from airflow_wdl_ecs.publishing import check_bucket, publication_of, publish, published_of
+from airflow_wdl_ecs.publishing import check_bucket, publication_of, publish
 from airflow_wdl_ecs.run import begin_run
 from airflow_wdl_ecs.sensitive import DiscreetLog
 from airflow_wdl_ecs.wdl.lower import compile_wdl
@@ -152,7 +152,8 @@ def test_files_are_copied_and_outputs_json_comes_last(s3):
         "w.note": "n",
     }
     puts = [key for operation, key in s3.calls if operation == "put"]
-    assert puts[-4:] == ["r/manifest.json", "r/checksums.txt", "r/outputs.json", f"{FOLDER}/published.json"]
+    of_run = [f"{FOLDER}/publishing.json", f"{FOLDER}/published.json"]
+    assert puts[-5:] == ["r/manifest.json", "r/checksums.txt", "r/outputs.json", *of_run]
 
 
 def test_the_manifest_says_where_each_file_comes_from_and_what_it_is(s3):
@@ -203,8 +204,8 @@ def test_what_an_earlier_try_has_copied_stays(s3, monkeypatch):
     with pytest.raises(AwsError):
         published(s3, publish_to="s3://lab/")
     run = begun(s3, publish_to="s3://lab/")
-    copied = {copy["target"] for copy in run.store.get_json(f"{run.folder}published.json")["copies"]}
-    assert published_of(run.store) is None
+    copied = {copy["target"] for copy in run.store.get_json(f"{run.folder}publishing.json")["copies"]}
+    assert run.store.published() is None
     assert ("lab", "outputs.json") not in s3.objects
     s3.refuse, s3.asked = lambda operation, arguments: None, []
     published(s3, publish_to="s3://lab/")
@@ -216,7 +217,7 @@ def test_what_an_earlier_try_has_copied_stays(s3, monkeypatch):
 
 def test_what_has_been_published_is_told_to_reports(s3):
     found = published(s3, publish_to="s3://lab/")
-    told = published_of(begun(s3).store)
+    told = begun(s3).store.published()
     assert (
         told
         == found.to_json()

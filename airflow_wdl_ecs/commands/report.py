@@ -113,6 +113,8 @@ def text_of(report: RunReport, tails: Tails) -> Iterator[str]:
     if report.started is not None:
         lasted = f", {seconds(report.ended - report.started)}" if report.ended is not None else ""
         yield f"  started  {datetime.fromtimestamp(report.started):%Y-%m-%d %H:%M:%S}{lasted}"
+    if report.published:
+        yield f"  published  {report.published}"
     if report.error:
         yield from ("", *report.error.splitlines())
     yield from _failures(report, tails)

@@ -24,7 +24,6 @@ from typing import Any
 
 from ..ecs.request import attempt_prefix
 from ..errors import WdlEcsError
-from ..publishing import published_of
 from ..storage import Layout, RunStore
 from . import components, runs, transfer
 from .airflow_home import AirflowHome
@@ -127,7 +126,7 @@ class Control:
         s3, endpoint = self._client("s3")
         layout = Layout(f"s3://{endpoint.bucket}/{WORKSPACE}", dag_id, run_id)
         store = RunStore(s3, layout)
-        yield {"outputs": store.get_json(layout.named("outputs.json")), "published": published_of(store)}
+        yield {"outputs": store.get_json(layout.named("outputs.json")), "published": store.published()}
 
     def on_report(self, run: str | None, scope: str | None) -> Iterator[Answer]:
         """What became of a run: its ``report`` with the ``stderr`` of what failed in it, or why it has ``not_begun``;

@@ -130,6 +130,13 @@ def _s3(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
         yield "s3:ListBucket", bucket, {"s3:prefix": arguments.get("Prefix", "")}
         return
     named = f"{bucket}/{arguments['Key']}"
+    if name in ("CopyObject", "UploadPartCopy"):
+        # With the tags of the source it would need permissions for these, too.
+        assert name == "UploadPartCopy" or arguments["TaggingDirective"] == "REPLACE"
+        source = arguments["CopySource"]
+        yield "s3:GetObject", f"arn:aws:s3:::{source['Bucket']}/{source['Key']}", {}
+        yield "s3:PutObject", named, {}
+        return
     if name in ("GetObject", "HeadObject"):
         yield "s3:GetObject", named, {}
         # Without it, what is not there is 403 and not 404. The request names an object, so it has no prefix.

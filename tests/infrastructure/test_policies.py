@@ -11,18 +11,21 @@ import configparser
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import airflow_wdl_ecs
-from airflow_wdl_ecs.errors import WdlEcsError
+from airflow_wdl_ecs import object_copies
+from airflow_wdl_ecs.errors import AwsError, WdlEcsError
 from airflow_wdl_ecs.ledger import supersede_run
 from airflow_wdl_ecs.lifecycle import run_call
 from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.orphans import AirflowRun, find_tasks, stop_tasks
+from airflow_wdl_ecs.publishing import check_bucket, publication_of, publish
 from airflow_wdl_ecs.report_reading import read_report
 from airflow_wdl_ecs.run import begin_run, open_run
 from airflow_wdl_ecs.wdl.lower import compile_wdl
@@ -34,6 +37,7 @@ from .stack import ACCOUNT, REGION, Stack
 
 PACKAGE = Path(airflow_wdl_ecs.__file__).parent
 INPUTS = "stack-inputs"
+RESULTS = "stack-results"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0123"
 PART = 60 * 1024 * 1024
 """Bytes of an output that is uploaded in parts."""
@@ -121,7 +125,8 @@ class _Account:
 
     def __init__(self, endpoint: Endpoint, tool: str) -> None:
         self.endpoint = endpoint
-        self.stack = Stack(f"policies-{tool}", InputBuckets=f"arn:aws:s3:::{INPUTS}", KmsKeyArn=KEY)
+        buckets = {"InputBuckets": f"arn:aws:s3:::{INPUTS}", "PublishBuckets": f"arn:aws:s3:::{RESULTS}"}
+        self.stack = Stack(f"policies-{tool}", KmsKeyArn=KEY, **buckets)
         parser = configparser.ConfigParser()
         parser.read_string(self.stack.outputs["Settings"])
         given = {
@@ -136,7 +141,7 @@ class _Account:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         admin = DirectRunner(endpoint).client
         self.s3 = admin("s3")
-        for bucket in (self.bucket, INPUTS):
+        for bucket in (self.bucket, INPUTS, RESULTS):
             self.s3.create_bucket(Bucket=bucket)
         admin("ecs").create_cluster(clusterName=self.runner.settings.cluster)
         admin("logs").create_log_group(logGroupName=self.runner.settings.log_group)
@@ -161,6 +166,25 @@ async def _run_everything(account: _Account) -> None:
     inputs = {"reads": f"s3://{INPUTS}/reads.txt", "panel": f"s3://{INPUTS}/panel/"}
     outputs = await runner.run(plan, inputs, "run")
     assert outputs["size"] == 6.0
+
+    def publish_everything() -> None:
+        for folder in (f"s3://{account.bucket}/published/{{run_id}}", f"s3://{RESULTS}/{{run_id}}"):
+            settings = replace(runner.settings, publish_to=folder)
+            run = open_run(settings, runner.client, DAG, "run")
+            publication = publication_of(run, datetime.now(timezone.utc))
+            assert publication is not None
+            check_bucket(run, publication)
+            # A part that fails, so that it is seen what becomes of the others; then again, and once more.
+            about = {"kind": "error", "code": "InvalidRequest", "status": 400}
+            fault = {"operation": "s3:PUT", "key": "partNumber=2", **about}
+            account.endpoint.set_faults(requests=[fault])
+            with pytest.raises(AwsError):
+                publish(run, publication, outputs, LOG)
+            account.endpoint.set_faults()
+            for _ in range(2):
+                assert publish(run, publication, outputs, LOG).files == 3
+
+    await asyncio.to_thread(publish_everything)
 
     def look_and_clear() -> None:
         store = open_run(runner.settings, runner.client, DAG, "run").store
@@ -189,10 +213,13 @@ async def _stop_an_orphan(account: _Account) -> None:
     assert isinstance(next(iter(outcome.failures.values())), WdlEcsError)
 
 
-def _recorded(endpoint: Endpoint, tool: str) -> Recorded:
+def _recorded(endpoint: Endpoint, tool: str, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     account = _Account(endpoint, tool)
     account.s3.put_object(Bucket=INPUTS, Key="reads.txt", Body=b"a\nb\n")
     account.s3.put_object(Bucket=INPUTS, Key="panel/p.txt", Body=b"panel\n")
+    # What is published in parts has this size, too.
+    monkeypatch.setattr(object_copies, "LARGEST_COPY", PART // 2)
+    monkeypatch.setattr(object_copies, "PART", PART // 3)
     # The first upload in parts fails, so that it is seen what becomes of its parts.
     endpoint.set_faults(requests=[{"operation": "s3:PUT", "kind": "error", "key": "partNumber=", "status": 400}])
     try:
@@ -216,7 +243,8 @@ def recorded(request: pytest.FixtureRequest, embedded_aws: Endpoint) -> Recorded
     tool = str(request.param)
     if tool == "aws" and shutil.which("aws") is None:
         pytest.skip("the AWS CLI is not installed")
-    return _recorded(embedded_aws, tool)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return _recorded(embedded_aws, tool, monkeypatch)
 
 
 pytestmark = pytest.mark.local
@@ -273,6 +301,8 @@ def test_every_call_in_the_code_was_recorded(recorded: Recorded) -> None:
         ("AirflowPolicy", "s3:DeleteObject", {"Bucket": "wdl-bucket", "Key": "wdl/plans/0.json"}),
         ("AirflowPolicy", "s3:DeleteObject", {"Bucket": INPUTS, "Key": "reads.txt"}),
         ("AirflowPolicy", "s3:PutObject", {"Bucket": "wdl-bucket", "Key": "inputs/reads.txt"}),
+        ("AirflowPolicy", "s3:PutObject", {"Bucket": RESULTS, "Key": "reads.txt"}),
+        ("TaskRole", "s3:PutObject", {"Bucket": "wdl-bucket", "Key": "published/run/reads.txt"}),
         ("AirflowPolicy", "ecs:ListTasks", {"cluster": "production"}),
         (
             "AirflowPolicy",

@@ -27,6 +27,7 @@ CHOICES: list[dict[str, str]] = [
     {"Ec2MaxInstances": "4"},
     {"LetDoctorLook": "false"},
     {"MonthlyBudget": "100", "BudgetEmail": "who@example.org"},
+    {"PublishBuckets": "arn:aws:s3:::results,arn:aws:s3:::archive"},
 ]
 
 
@@ -113,7 +114,8 @@ def test_nothing_comes_into_the_network_of_the_tasks() -> None:
 
 def test_policies_have_room_for_many_buckets() -> None:
     names = ",".join(f"arn:aws:s3:::{'b' * 40}-{number:02}" for number in range(12))
-    stack = Stack("a-stack-with-a-name-of-some-length", InputBuckets=names, KmsKeyArn=CHOICES[2]["KmsKeyArn"])
+    key = CHOICES[2]["KmsKeyArn"]
+    stack = Stack("a-stack-with-a-name-of-some-length", InputBuckets=names, PublishBuckets=names, KmsKeyArn=key)
     # Characters of a managed policy, and of all policies in a role (IAM user guide, "IAM and AWS STS quotas").
     assert len(json.dumps(stack.statements("AirflowPolicy"), separators=(",", ":"))) < 6_144
     assert len(json.dumps(stack.statements("TaskRole"), separators=(",", ":"))) < 10_240

@@ -511,7 +511,14 @@ class RunView extends View {
   }
 
   where() {
-    return h("footer.muted", {}, "Everything of the run is in ", h("span.code", { "data-testid": "folder" }, this.report.folder));
+    const { folder, published } = this.report;
+    return h(
+      "footer.muted",
+      {},
+      "Everything of the run is in ",
+      h("span.code", { "data-testid": "folder" }, folder),
+      published && [". Its outputs are published by ", h("span.code", { "data-testid": "published" }, published)],
+    );
   }
 }
 
