@@ -10,9 +10,11 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 
 from airflow_wdl_ecs.dag import build_dag, wdl_task_group
 from airflow_wdl_ecs.errors import AuthorError
+from airflow_wdl_ecs.storage import Layout, RunStore, key_safe
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.workflow_operators import MOST_EXTRA, asset_extra, outputs_asset, triggering_output
 
+from .direct import DirectRunner
 from .test_dag import edges
 from .test_operators import run, states, xcom
 
@@ -84,12 +86,26 @@ task size {
 """
 
 
+NOTE = """
+version 1.2
+workflow noted {
+    input { String text }
+    output { File note = write_lines([text]) }
+}
+"""
+
+
 def test_a_runs_assets_say_where_the_outputs_are_and_what_they_are():
     assert asset_extra("s3://b/runs/d/r/", {"bam": "s3://b/x.bam"}) == {
         "folder": "s3://b/runs/d/r/",
         "uri": "s3://b/runs/d/r/outputs.json",
         "outputs": {"bam": "s3://b/x.bam"},
     }
+
+
+def test_an_asset_event_says_where_the_outputs_were_published():
+    published = {"uri": "s3://lab/outputs.json", "folder": "s3://lab/"}
+    assert asset_extra("s3://b/r/", {}, (), published)["published"] == "s3://lab/outputs.json"
 
 
 def test_outputs_that_are_large_stay_out_of_the_asset_event():
@@ -207,6 +223,29 @@ class TestRuns:
         dag_run = run(dag, {"id": "mine", "count": 1})
         outputs = xcom(dag_run, "outputs")
         assert (outputs["got_id"], outputs["got_count"], outputs["got_when"]) == ("mine", 1, dag_run.run_id)
+
+    def test_a_dag_publishes_where_it_says_and_a_run_where_it_says_instead(self, airflow_on_embedded_aws):
+        settings = {"publish_to": "s3://wdl/of_dag/{date}/{run_id}", "publish_names": {"note": "{output}.txt"}}
+        dag = build_dag(compile_wdl(NOTE), dag_id="publishes", settings=settings)
+        store = RunStore(DirectRunner(airflow_on_embedded_aws).client("s3"), Layout("s3://wdl/any", "publishes", "any"))
+        day = datetime(2026, 2, 3, tzinfo=timezone.utc)
+        conf = {"text": "x", "publish_to": "s3://wdl/of_run/", "publish_mode": "link"}
+        for given, uri in (({"text": "x"}, "s3://wdl/of_dag/2026-02-03/{}/"), (conf, "s3://wdl/of_run/")):
+            dag_run = run(dag, given, logical_date=day)
+            assert dag_run.state == DagRunState.SUCCESS
+            folder = uri.format(key_safe(dag_run.run_id))
+            outputs = dag_run.get_task_instance("outputs")
+            told = outputs.xcom_pull(task_ids="outputs", key="_published")
+            assert (told["folder"], told["files"]) == (folder, 1)
+            # What other tasks read is in the run's folder, as ever.
+            written = xcom(dag_run, "outputs")["note"]
+            published = store.get_json(f"{folder}outputs.json")
+            assert published == {"noted.note": f"{folder}note.txt" if given is not conf else written}
+            assert store.get(published["noted.note"]) == b"x\n"
+
+    def test_a_place_that_is_no_place_is_refused_before_anything_runs(self, airflow_on_embedded_aws):
+        dag = build_dag(compile_wdl(NOTE), dag_id="publishes_nowhere", settings={"publish_to": "s3://no-bucket-here/"})
+        assert states(run(dag, {"text": "x"}))["inputs"] == TaskInstanceState.FAILED
 
     def test_a_template_that_gives_the_wrong_type_is_refused(self, airflow_on_embedded_aws):
         dag = build_dag(compile_wdl(TYPES), dag_id="mistyped", inputs={"id": "x", "count": "{{ ds }}"})
