@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_wdl_ecs import report_reading
+from airflow_wdl_ecs.commands.report import text_of
 from airflow_wdl_ecs.errors import WdlEcsError
 from airflow_wdl_ecs.ledger import supersede_run
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
@@ -61,6 +62,21 @@ def test_a_run_that_has_ended_well(s3: FakeS3) -> None:
     report = read_report(run.store)
     assert report is not None
     assert (report.state, report.outputs) == ("succeeded", {"sums": [2, 1]})
+
+
+def test_a_run_whose_outputs_were_published_says_where(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    place = run.store.layout.named
+    run.store.put_json(place("published.json"), {"uri": "s3://lab/outputs.json", "folder": "s3://lab/"})
+    # Of an earlier run in the same folder, as long as this one has not ended.
+    report = read_report(run.store)
+    assert report is not None
+    assert report.published == ""
+    run.store.put_json(place("outputs.json"), {})
+    report = read_report(run.store)
+    assert report is not None
+    assert report.published == "s3://lab/outputs.json"
+    assert "  published  s3://lab/outputs.json" in list(text_of(report, {}))
 
 
 def test_what_airflow_says_counts(s3: FakeS3) -> None:
