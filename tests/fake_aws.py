@@ -17,6 +17,10 @@ def refusal(code: str, message: str = "", operation: str = "Operation") -> Clien
     return ClientError({"Error": {"Code": code, "Message": message or code}}, operation)
 
 
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.md5(data).hexdigest()}"'
+
+
 class FakeS3:
     """The operations of S3 that a run uses; ``calls`` lists them with their keys.
 
@@ -32,7 +36,7 @@ class FakeS3:
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
         self.calls.append(("put", Key))
         self.objects[Bucket, Key] = Body
-        return {"ETag": hashlib.md5(Body).hexdigest()}
+        return {"ETag": _etag(Body)}
 
     def get_object(self, *, Bucket: str, Key: str, Range: str | None = None) -> dict[str, Any]:
         self.calls.append(("get", Key))
@@ -45,7 +49,8 @@ class FakeS3:
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         self.calls.append(("head", Key))
-        return {"ContentLength": len(self._find(Bucket, Key, "404"))}
+        data = self._find(Bucket, Key, "404")
+        return {"ContentLength": len(data), "ETag": _etag(data)}
 
     def delete_object(self, *, Bucket: str, Key: str) -> None:
         self.calls.append(("delete", Key))
@@ -65,7 +70,10 @@ class FakeS3:
         at = int(ContinuationToken)
         page = keys[at : at + MaxKeys]
         more = {"NextContinuationToken": str(at + MaxKeys)} if at + MaxKeys < len(keys) else {}
-        found = [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in page]
+        found = [
+            {"Key": key, "Size": len(self.objects[Bucket, key]), "ETag": _etag(self.objects[Bucket, key])}
+            for key in page
+        ]
         return {**({"Contents": found} if found else {}), **more}
 
     def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:
