@@ -46,6 +46,8 @@ def attempt_report(
         folder=attempt.prefix or folder,
         log_group=attempt.log_group,
         log_streams=attempt.log_streams,
+        cache=attempt.cache,
+        cached=attempt.cached,
     )
 
 
@@ -156,6 +158,7 @@ def shard_report(
         attempts=tuple(told),
         instance=instance,
         label=label,
+        cache=last.cache if last else "",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,8 @@ OPTIONS = (
 )
 COLUMNS: tuple[PhaseName, ...] = ("queue", "wait", "pull", "stage_in", "command", "stage_out")
 STDERR_LINES = 20
+CACHE_LINES = 10
+"""Lines about the call cache for each call."""
 _TAIL = 16 * 1024
 
 Tails = Mapping[str, str]
@@ -162,6 +165,19 @@ def _table(calls: Sequence[CallReport]) -> Iterator[str]:
         yield "  ".join((*left, *right)).rstrip()
     if any(call.scattered for call in calls):
         yield "(times are medians over the shards)"
+    yield from _cache(calls)
+
+
+def _cache(calls: Sequence[CallReport]) -> Iterator[str]:
+    """What became of looking for calls in the call cache, each way once with how many shards it has happened to."""
+    told = [(call.id, Counter(shard.cache for shard in call.shards if shard.cache)) for call in calls]
+    if any(ways for _, ways in told):
+        yield from ("", "call cache:")
+    for name, ways in told:
+        for way, count in ways.most_common(CACHE_LINES):
+            yield f"  {name}: {way}" + (f" ({count} shards)" if count > 1 else "")
+        if len(ways) > CACHE_LINES:
+            yield f"  {name}: and {len(ways) - CACHE_LINES} more, which --json has"
 
 
 def _row(call: CallReport) -> tuple[str, ...]:
