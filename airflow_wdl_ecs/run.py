@@ -170,7 +170,7 @@ def begin_run(
 
     settings.check()
     if call_cache and call_cache not in CALL_CACHE_MODES:
-        raise InputsError([Problem(f"the call cache of a run is {' or '.join(CALL_CACHE_MODES)}, not {call_cache!r}")])
+        raise InputsError([Problem(f"call-cache of a run is {' or '.join(CALL_CACHE_MODES)}, not {call_cache!r}")])
     sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
     try:
         bound = bind_inputs(plan, inputs)

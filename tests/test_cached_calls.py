@@ -307,7 +307,7 @@ def test_a_run_may_ask_for_it_where_the_setting_is_off(world: Cached) -> None:
 
 
 def test_a_run_that_asks_for_something_else_is_refused(world: Cached) -> None:
-    with pytest.raises(InputsError, match="off or on or refresh, not 'yes'"):
+    with pytest.raises(InputsError, match="call-cache of a run is off or on or refresh, not 'yes'"):
         world.begin(COUNT, call_cache="yes")
 
 

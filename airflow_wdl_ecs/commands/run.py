@@ -24,6 +24,7 @@ from ..generate import dag_file
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
 from ..plan import Plan
+from ..run_options import CALL_CACHE
 from .option import LANGUAGE, SOURCE, TASK, Option
 from .progress import Progress, label
 
@@ -48,6 +49,18 @@ OPTIONS = (
         default="",
         help="make the run's folder in DIR (default: here); . or DIR/. for that folder itself",
     ),
+    *(
+        Option(flag, dest="call_cache", action="store_const", const=mode, help=text)
+        for flag, mode, text in (
+            (
+                "--cache",
+                "on",
+                "take the outputs of earlier calls with the same task, inputs and image, and keep new ones",
+            ),
+            ("--no-cache", "off", "run every call, and keep nothing for later runs (the default here)"),
+            ("--refresh-cache", "refresh", "run every call, and keep the outputs for later runs"),
+        )
+    ),
     Option("-v", "--verbose", action="store_true", help="show every task of Airflow"),
     Option("--debug", dest="verbose", action="store_true", help="as --verbose"),
     *(
@@ -60,7 +73,6 @@ OPTIONS = (
         for flag, argument, why in (
             ("--no-color", "", "nothing is coloured"),
             ("--log-json", "", "logs are Airflow's"),
-            ("--no-cache", "", "no call is taken from a cache"),
             ("--copy-input-files", "", "every call has its own copies"),
             ("--copy-input-files-for", "TASK", "every call has its own copies"),
             ("--as-me", "", "the image says who runs its commands"),
@@ -89,7 +101,8 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     folder = make_run_folder(options.run_dir, plan.name)
     (folder / "inputs.json").write_text(json.dumps({f"{plan.name}.{n}": v for n, v in inputs.items()}, indent=2) + "\n")
-    run = LocalRun(user_home(), plan, folder, Progress(plan, verbose=options.verbose))
+    progress = Progress(plan, verbose=options.verbose)
+    run = LocalRun(user_home(), plan, folder, progress, call_cache=options.call_cache)
     with terminations_as_interrupts():
         try:
             found = run.outputs(fetched(plan, inputs, folder / "fetched"))
@@ -111,7 +124,7 @@ def execute(options: argparse.Namespace) -> int:
 class LocalRun:
     """One run of a plan through the embedded Airflow.
 
-    :param folder: where its outputs are wanted.
+    :param folder: where its outputs are wanted. :param call_cache: as `run_options` has it; None to say nothing of it.
     """
 
     home: AirflowHome
@@ -120,6 +133,7 @@ class LocalRun:
     progress: Progress
     run_id: str = ""
     submitted: bool = False
+    call_cache: str | None = None
 
     @property
     def dag_id(self) -> str:
@@ -143,7 +157,8 @@ class LocalRun:
         paths = [path for path in file_values(self.plan, inputs) if not path.startswith("s3://")]
         uris: dict[str, str] = service.ask("upload", paths=paths)["uris"] if paths else {}
         conf = map_files(self.plan, inputs, lambda path: uris.get(path, path))
-        self._submit(service, conf)
+        said = {CALL_CACHE: self.call_cache} if self.call_cache else {}
+        self._submit(service, {**conf, **said})
         self.progress.say(f"run {self.run_id} of {self.dag_id}: {service.endpoint.ui}/dags/{self.dag_id}")
         service, state = self._follow(service)
         if state != "success":
