@@ -82,10 +82,9 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        """Who has made the outputs, in words."""
-        shard = "" if self.shard == "_" else f"[{self.shard.replace('.', ', ')}]"
+        """The call and the run that have made the outputs, in words."""
         within = f", task {self.scope}" if self.scope else ""
-        return f"{self.call}{shard} of run {self.dag_id}/{self.run_id}{within}"
+        return f"{self.call} of run {self.dag_id}/{self.run_id}{within}"
 
     @property
     def uris(self) -> tuple[str, ...]:

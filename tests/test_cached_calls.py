@@ -417,7 +417,7 @@ def test_shards_are_taken_one_by_one_and_the_report_tells_of_each(world: Cached)
     assert (call.state, call.counts, call.attempts, call.cached) == ("succeeded", {"succeeded": 3}, 1, 2)
     by_key = {shard.key: shard.cache for shard in call.shards}
     assert by_key["1"] == "miss: input `x` changed"
-    assert by_key["0"].startswith("hit: the outputs are those of t[0] of run dag/")
+    assert by_key["0"].startswith("hit: the outputs are those of t of run dag/")
     assert len(finish_run(world.open())["kept"]) == 3
 
 

@@ -165,19 +165,19 @@ def _table(calls: Sequence[CallReport]) -> Iterator[str]:
         yield "  ".join((*left, *right)).rstrip()
     if any(call.scattered for call in calls):
         yield "(times are medians over the shards)"
-    yield from _cache(calls)
+    told = list(cache_lines(calls))
+    if told:
+        yield from ("", "call cache:", *(f"  {line}" for line in told))
 
 
-def _cache(calls: Sequence[CallReport]) -> Iterator[str]:
-    """What became of looking for calls in the call cache, each way once with how many shards it has happened to."""
-    told = [(call.id, Counter(shard.cache for shard in call.shards if shard.cache)) for call in calls]
-    if any(ways for _, ways in told):
-        yield from ("", "call cache:")
-    for name, ways in told:
+def cache_lines(calls: Sequence[CallReport]) -> Iterator[str]:
+    """What became of looking for calls in the call cache, in lines, each with how many shards it has happened to."""
+    for call in calls:
+        ways = Counter(shard.cache for shard in call.shards if shard.cache)
         for way, count in ways.most_common(CACHE_LINES):
-            yield f"  {name}: {way}" + (f" ({count} shards)" if count > 1 else "")
+            yield f"{call.id}: {way}" + (f" ({count} shards)" if count > 1 else "")
         if len(ways) > CACHE_LINES:
-            yield f"  {name}: and {len(ways) - CACHE_LINES} more, which --json has"
+            yield f"{call.id}: and {len(ways) - CACHE_LINES} other answers, which --json has"
 
 
 def _row(call: CallReport) -> tuple[str, ...]:

@@ -163,6 +163,7 @@ class LocalRun:
         service, state = self._follow(service)
         if state != "success":
             raise self._failure(service)
+        self._tell_of_cache(service)
         found = service.ask("outputs", dag_id=self.dag_id, run_id=self.run_id)["outputs"]
         placed, targets = place_outputs(self.plan, found, self.folder)
         if targets:
@@ -193,6 +194,20 @@ class LocalRun:
                 self.progress.say("lost the connection to the embedded Airflow; connecting again")
                 service = client.connect(self.home, self.progress.say)
         raise AssertionError("a watched run either ends or raises")
+
+    def _tell_of_cache(self, service: client.Client) -> None:
+        """Tell what the call cache had of the calls, where it was asked for."""
+        if self.call_cache != "on":
+            return
+        import msgspec
+
+        from ..report import RunReport
+        from .report import cache_lines
+
+        with contextlib.suppress(WdlEcsError):  # the run has ended well all the same
+            answer = service.ask("report", run=f"{self.dag_id}/{self.run_id}", scope=None)
+            for line in cache_lines(msgspec.convert(answer["report"], RunReport).calls):
+                self.progress.say(f"call cache: {line}")
 
     def _failure(self, service: client.Client) -> CallError:
         """What went wrong, by call and shard."""
