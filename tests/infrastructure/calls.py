@@ -22,7 +22,7 @@ def requests_of(operation: str, arguments: Mapping[str, Any]) -> list[Request]:
     :param operation: such as ``ecs:RunTask``. :param arguments: as the caller has given them.
     """
     service, name = operation.split(":")
-    found = {"ecs": _ecs, "s3": _s3, "logs": _logs}[service](name, arguments)
+    found = {"ecs": _ecs, "ecr": _ecr, "s3": _s3, "logs": _logs}[service](name, arguments)
     return [Request(operation, *parts) for parts in found]
 
 
@@ -57,6 +57,12 @@ def _ecs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
             yield f"ecs:{name}", task, context
     else:
         raise NotImplementedError(name)
+
+
+def _ecr(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
+    assert name == "DescribeImages", name
+    repository = f"repository/{arguments['repositoryName']}"
+    yield "ecr:DescribeImages", f"arn:aws:ecr:{REGION}:{arguments['registryId']}:{repository}", {}
 
 
 def _logs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
