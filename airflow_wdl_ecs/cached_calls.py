@@ -19,7 +19,7 @@ from .call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_mis
 from .call_keys import KeyedCall, RecordedFiles, versions
 from .ecs.image_digests import image_digest
 from .errors import WdlEcsError
-from .ledger import Attempt
+from .ledger import Attempt, Times
 from .preparation import Prepared
 from .run import Run
 from .storage import shard_key
@@ -196,18 +196,22 @@ def was_cleared(attempts: Iterable[Attempt]) -> bool:
     return bool(marks) and marks[-1] > 1
 
 
-def hit_attempt(entry: Entry, cache: ShardCache, prepared: Prepared, *, number: int, given: str) -> Attempt:
+def hit_attempt(
+    entry: Entry, cache: ShardCache, prepared: Prepared, *, number: int, given: str, taken_up: float | None
+) -> Attempt:
     """What a shard's ledger says of a hit: an attempt without an ECS task.
 
-    :param number: of the attempt. :param given: as in `Attempt`.
+    :param number: of the attempt. :param given: as in `Attempt`. :param taken_up: when the host took up the shard.
     """
+    now = time.time()
     return Attempt(
         number,
         cache.call.identity.try_number,
         "",
         "",
-        time.time(),
+        now,
         kind="succeeded",
+        times=Times(taken_up=taken_up, stopped=now),
         exit_code=entry.exit_code,
         prefix=entry.folder,
         image=prepared.request.image,

@@ -62,7 +62,9 @@ def phases(attempt: Attempt, *, scheduled: float | None = None, ended_by: float 
     stretches: list[tuple[PhaseName, float | None, float | None]] = [
         ("queue", queued, _first(t.submitted, attempt.started))
     ]
-    if inside is None:
+    if attempt.cached:
+        pass  # it had no ECS task
+    elif inside is None:
         stretches += [("wait", t.submitted, attempt.started), ("running", attempt.started, ended)]
     else:
         stretches += [

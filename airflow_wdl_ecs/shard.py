@@ -166,7 +166,8 @@ class ShardRun:
         if entry is None:
             return None, ()
         tell_inputs(self.log, self.inputs, prepared.evaluation.runtime)
-        hit = hit_attempt(entry, self.cache, prepared, number=len(self.attempts), given=self.given)
+        number, taken_up = len(self.attempts), self.times.taken_up
+        hit = hit_attempt(entry, self.cache, prepared, number=number, given=self.given, taken_up=taken_up)
         self.attempts.append(hit)
         await in_thread(self.ledger.write_attempts, self.attempts)
         return entry.outputs, entry.uris
