@@ -131,6 +131,15 @@ def example(schema: Mapping[str, Any]) -> Any:
     return simple.get(kind, names.get(str(schema.get("format")), "String"))
 
 
+def optional_choice(choices: Mapping[str, str]) -> Schema:
+    """The schema of a drop-down that may be left alone.
+
+    :param choices: value -> how it is shown.
+    """
+    checked: Schema = {"type": "string", "enum": list(choices)}
+    return _checked_as(_with_null_type({**checked, "values_display": dict(choices)}), _nullable(checked))
+
+
 def _checked_as(shown: Schema, checked: Schema) -> Schema:
     """A schema that a form reads as ``shown``, and a validator as ``checked``.
 

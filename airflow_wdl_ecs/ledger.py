@@ -112,6 +112,9 @@ class Attempt:
     :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
     :param taken_up: the last later try that has gone on with it; 0 if none has.
     :param given: digest of the task and its inputs (see `digest_of`); empty in ledgers of earlier versions.
+    :param cache: what became of looking for the shard's outputs in the call cache, in words; empty if nobody looked.
+    :param cache_key: under which they are kept if it succeeds. :param cached: of a hit, which has no ECS task, the
+        folder of the attempt that made the outputs.
     :param superseded: the try in which it was found that somebody has cleared its success, so it counts no more; 0 if
         nobody has, and negative if its inputs or its task have changed.
     """
@@ -144,6 +147,9 @@ class Attempt:
     cpu_asked: float = 0.0
     memory_asked: int = 0
     usage: Usage | None = None
+    cache: str = ""
+    cache_key: str = ""
+    cached: str = ""
 
     @property
     def handle(self) -> TaskHandle:
@@ -174,12 +180,14 @@ class Success:
     """A shard's outputs, and the try and attempt that gave them.
 
     :param given: as in `Attempt`.
+    :param files: of a hit of the call cache: its files and directories, which the run may read wherever they are.
     """
 
     try_number: int
     attempt: int
     outputs: Outputs
     given: str = ""
+    files: tuple[str, ...] = ()
 
 
 # Made once and here: msgspec breaks the process if threads are the first to decode a dataclass, at the same time.

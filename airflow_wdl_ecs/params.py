@@ -14,6 +14,7 @@ from airflow.sdk import Param
 from .ecs.setting import SECTION
 from .input_form import answer_of, form_schema, form_text
 from .plan import Input, Plan
+from .run_options import NAMES, option_fields
 from .run_settings import form_fields, run_setting_names
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def params_of(plan: Plan, given: Mapping[str, Any]) -> dict[str, Param]:
     names = {name.removeprefix(f"{plan.name}.") for name in given}
     first = sorted(plan.inputs, key=lambda declared: not declared.required or declared.name in names)
     return {declared.name: _param(declared, declared.name in names) for declared in first}
+
+
+def option_params() -> dict[str, Param]:
+    """One `Param` for each thing that a run may say of itself besides its inputs."""
+    return {name: Param(None, description=text, schema=schema) for name, (text, schema) in option_fields().items()}
 
 
 def _param(declared: Input, given: bool) -> Param:
@@ -63,7 +69,8 @@ def given_inputs(plan: Plan, context: Context, dag_inputs: Mapping[str, Any] | N
     inputs = {declared.name: declared for declared in plan.inputs}
     prefix = f"{plan.name}."
     of_dag = {name.removeprefix(prefix) for name in dag_inputs or {}}
-    others = set(run_setting_names(plan)).union(getattr(context.get("dag"), "params", None) or {}) - set(inputs)
+    of_run = NAMES.union(run_setting_names(plan), getattr(context.get("dag"), "params", None) or {})
+    others = of_run - set(inputs)
     conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
     params = {name: value for name, value in (context.get("params") or {}).items() if name in inputs}
     given: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from .ecs.attributes import Policy, policy_of, resources_of
 from .ecs.images import usable_image
 from .ecs.resources import TaskSize, size_of, with_time_limit
 from .run import Run
-from .task import CallIdentity, TaskRequest
+from .task import CallIdentity, Files, TaskRequest
 
 if TYPE_CHECKING:
     from .wdl.task_evaluation import TaskEvaluation
@@ -31,11 +31,14 @@ class Prepared:
     policy: Policy
 
 
-def prepare(run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: int, memory: int) -> Prepared:
+def prepare(
+    run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: int, memory: int, files: Files | None = None
+) -> Prepared:
     """Evaluate an attempt: blocks and computes.
 
     :param inputs: the call's bound inputs. :param attempt: from 0, over all tries.
     :param memory: MiB to ask for in place of the task's own; 0 for its own.
+    :param files: what its expressions see, if it is to be another than the run's store.
     :raises EvaluationError: if an expression fails, or nothing that ECS has is enough.
     """
     from .wdl.task_evaluation import TaskEvaluation
@@ -45,7 +48,7 @@ def prepare(run: Run, who: CallIdentity, inputs: Mapping[str, Any], *, attempt: 
         run.plan.tasks[run.plan.call_by_id[who.call].task],
         inputs,
         folder=folder,
-        files=run.store,
+        files=files or run.store,
         attempt=attempt,
         runtime_overrides=run.evaluation.runtime_overrides(who.call),
         identity=who,

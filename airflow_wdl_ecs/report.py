@@ -67,7 +67,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class AttemptReport:
-    """One ECS task; the fields are those of `ledger.Attempt`, unless they are explained here.
+    """One ECS task, or a hit of the call cache; the fields are `ledger.Attempt`'s, unless they are explained here.
 
     :param given: the resources that it was given, in words.
     :param ended: when it ended, None if that is not known.
@@ -94,6 +94,8 @@ class AttemptReport:
     log_group: str
     log_streams: dict[str, str]
     usage: AttemptUsage | None = None
+    cache: str = ""
+    cached: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class ShardReport:
     """One shard of a call.
 
     :param key: its indices as a word, ``0.3``; ``_`` outside scatters.
+    :param cache: what became of looking for its outputs in the call cache, in words; empty if nobody looked.
     :param label: the value that the outermost scatter has for it, as a short text; empty where that is not known.
     :param reason: why it failed; empty if it has not.
     :param instance: the task instance of Airflow that runs it, if Airflow was asked.
@@ -114,6 +117,7 @@ class ShardReport:
     attempts: tuple[AttemptReport, ...] = ()
     instance: Instance | None = None
     label: str = ""
+    cache: str = ""
 
     @property
     def seconds(self) -> dict[PhaseName, float]:
@@ -134,6 +138,7 @@ class CallReport:
     :param counts: how many shards are in each state; a state that none is in is left out.
     :param unread: shards whose ledgers were not read, for lack of time; they are in no count.
     :param attempts: ECS tasks of all shards that were read.
+    :param cached: shards that the call cache had the outputs of.
     :param seconds: the median over the shards, for each phase.
     :param shards: all that were read, or some of them (see `shortened`).
     :param usage: what the commands of all shards that were read have used, None if that is not known.
@@ -153,6 +158,7 @@ class CallReport:
     scattered: bool = False
     shards: tuple[ShardReport, ...] = ()
     usage: CallUsage | None = None
+    cached: int = 0
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,7 @@ def call_report(
         state=state,
         counts=counts,
         unread=unread,
-        attempts=len(attempts),
+        attempts=sum(not attempt.cached for attempt in attempts),
         seconds=seconds,
         started=min(starts, default=None),
         ended=max((end for end in ends if end is not None), default=None) if done else None,
@@ -241,6 +247,7 @@ def call_report(
         scattered=scattered,
         shards=tuple(found),
         usage=call_usage(found),
+        cached=sum(bool(shard.attempts and shard.attempts[-1].cached) for shard in found),
     )
 
 

@@ -48,6 +48,8 @@ def attempt_report(
         log_group=attempt.log_group,
         log_streams=attempt.log_streams,
         usage=attempt_usage(attempt),
+        cache=attempt.cache,
+        cached=attempt.cached,
     )
 
 
@@ -62,7 +64,9 @@ def phases(attempt: Attempt, *, scheduled: float | None = None, ended_by: float 
     stretches: list[tuple[PhaseName, float | None, float | None]] = [
         ("queue", queued, _first(t.submitted, attempt.started))
     ]
-    if inside is None:
+    if attempt.cached:
+        pass  # it had no ECS task
+    elif inside is None:
         stretches += [("wait", t.submitted, attempt.started), ("running", attempt.started, ended)]
     else:
         stretches += [
@@ -158,6 +162,7 @@ def shard_report(
         attempts=tuple(told),
         instance=instance,
         label=label,
+        cache=last.cache if last else "",
     )
 
 

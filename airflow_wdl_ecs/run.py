@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 from .aws import Clients, side_by_side
 from .ecs.console import is_amazon
-from .ecs.settings import EcsSettings
+from .ecs.settings import CALL_CACHE_MODES, EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .plan import Plan, Shard
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
@@ -57,6 +57,8 @@ class Run:
     """The names of the inputs that must not be shown."""
     console: bool = False
     """Whether the AWS console knows its ECS tasks and files."""
+    call_cache: str = ""
+    """What the run says of the call cache, in place of the setting; empty if it says nothing."""
     epochs: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Call -> its epoch, as it was when this process first asked for outputs of the call."""
     shared: SharedValues | None = field(default=None, repr=False, compare=False)
@@ -71,6 +73,11 @@ class Run:
     def shown_inputs(self) -> dict[str, Any]:
         """The inputs, as people may see them."""
         return without_secrets(self.inputs, self.sensitive)
+
+    @property
+    def call_cache_mode(self) -> str:
+        """What calls do with the call cache: one of `CALL_CACHE_MODES`."""
+        return self.call_cache or self.settings.call_cache
 
     @property
     def folder(self) -> str:
@@ -147,12 +154,14 @@ def begin_run(
     dag_id: str,
     run_id: str,
     scope: str | None = None,
+    call_cache: str = "",
     on_change: Callable[[RunStore], object] = lambda store: None,
 ) -> Run:
     """Check the settings and the inputs, and write the run's folder.
 
     :param inputs: as the caller gave them: names (with or without the workflow's) -> values as JSON.
     :param scope: tells several runs within one Airflow run apart, such as a task id.
+    :param call_cache: in place of the setting: one of `CALL_CACHE_MODES`; empty for the setting.
     :param on_change: called, before the folder says so, if the run had begun with another plan or other inputs.
     :raises SettingsError: if settings are missing or contradict each other.
     :raises InputsError: listing every input that is missing, unknown, of the wrong type, or a file that is not there.
@@ -160,6 +169,8 @@ def begin_run(
     from .wdl.inputs import bind_inputs, file_values
 
     settings.check()
+    if call_cache and call_cache not in CALL_CACHE_MODES:
+        raise InputsError([Problem(f"call-cache of a run is {' or '.join(CALL_CACHE_MODES)}, not {call_cache!r}")])
     sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
     try:
         bound = bind_inputs(plan, inputs)
@@ -179,6 +190,7 @@ def begin_run(
         "inputs": hashlib.sha256(encoded).hexdigest(),
         "readable": sorted(set(readable).union(uri for uri in _literals(plan) if may_take(settings, uri))),
         "sensitive": list(sensitive),
+        "call_cache": call_cache,
         "dag_id": dag_id,
         "run_id": run_id,
         "scope": scope,
@@ -188,7 +200,7 @@ def begin_run(
     store.put(layout.named("inputs.json"), encoded, "application/json")
     carried = [(path, data) for path, data in plan.files.items() if data is not None]
     side_by_side(lambda file: store.put(layout.named(BESIDE + file[0]), base64.b64decode(file[1])), carried)
-    run = _run(settings, clients, plan, bound, store, sensitive=sensitive)
+    run = _run(settings, clients, plan, bound, store, about=about)
     run.check_widths()
     before = store.get_json(layout.named("run.json"))
     if before is not None and any(before.get(what) != about[what] for what in ("plan", "inputs")):
@@ -225,7 +237,7 @@ def open_run(
         )
     store = RunStore(s3, layout, _readable(about, settings))
     inputs = store.inputs(about["inputs"])
-    run = _run(settings, clients, store.plan(about["plan"]), inputs, store, sensitive=tuple(about.get("sensitive", ())))
+    run = _run(settings, clients, store.plan(about["plan"]), inputs, store, about=about)
     return run if call is None else replace(run, **_shared_by_shards(run, about, call))
 
 
@@ -268,7 +280,7 @@ def _run(
     inputs: Mapping[str, Any],
     store: RunStore,
     *,
-    sensitive: tuple[str, ...],
+    about: Mapping[str, Any],
 ) -> Run:
     layout = store.layout
     ecs = clients("ecs").meta
@@ -281,8 +293,9 @@ def _run(
         layout.dag_id,
         layout.run_id,
         layout.scope,
-        sensitive,
+        tuple(about.get("sensitive", ())),
         is_amazon(ecs.endpoint_url),
+        str(about.get("call_cache", "")),
     )
 
 

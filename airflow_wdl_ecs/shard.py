@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from .aws import in_evaluation_thread, in_thread
+from .cached_calls import hit_attempt, shard_cache, was_cleared
 from .ecs.attributes import Policy
 from .ecs.client import EcsClient
 from .ecs.logs import LogsClient, LogSettings, LogTail, logs_client
@@ -96,6 +97,7 @@ class ShardRun:
         self.given = hosted.digest(inputs)
         self.attempts: list[Attempt] = []
         self.begun = begun
+        self.cache = shard_cache(self.run, self.identity, inputs, story)
         self.times = Times(taken_up=time.time())
         self._failure: WdlEcsError | None = None
 
@@ -103,6 +105,11 @@ class ShardRun:
         """The shard's outputs; raises what its last attempt failed of."""
         self.attempts = await in_thread(self.ledger.attempts) if self.begun else []
         outputs = await self._take_up()
+        prepared: Prepared | None = None
+        files: tuple[str, ...] = ()
+        if outputs is None and self._failure is None and self.cache is not None:
+            prepared = await self._prepare(len(self.attempts), self._memory())
+            outputs, files = await self._from_cache(prepared)
         while outputs is None:
             if self._failure is not None and not self._again():
                 raise self._failure
@@ -111,10 +118,12 @@ class ShardRun:
             async with self.hosted.ecs.slots.hold(self.hosted.limits()):
                 self.times = replace(self.times, slot=time.time())
                 # Not before: of thousands that wait for their turn, each would hold what its evaluation made.
-                prepared = await self._prepare(len(self.attempts), self._memory())
-                outputs = await self._attempt(prepared)
-        success = Success(self.hosted.try_number, self.attempts[-1].number, outputs, self.given)
+                prepared = prepared or await self._prepare(len(self.attempts), self._memory())
+                outputs, prepared = await self._attempt(prepared), None
+        success = Success(self.hosted.try_number, self.attempts[-1].number, outputs, self.given, files)
         await in_thread(self.ledger.write_success, success)
+        if self.cache is not None and self._prepared is not None:
+            await self.cache.keep(self._prepared, self.attempts[-1], outputs)
         for name, value in outputs.items():
             self.log.info("output %s = %s", name, as_json(value))
         return outputs
@@ -124,6 +133,8 @@ class ShardRun:
         if not self.attempts or self.attempts[-1].superseded:
             return None
         last = self.attempts[-1]
+        if last.cached:
+            return None  # a hit, whose host died before it could say so: it is looked for again
         if last.given not in ("", self.given):
             self.log.info("attempt %d was of other inputs, or of another version of the task", last.number)
             if last.kind is None and last.arn:
@@ -153,6 +164,19 @@ class ShardRun:
             self._failure = None
         return outputs
 
+    async def _from_cache(self, prepared: Prepared) -> tuple[Outputs | None, tuple[str, ...]]:
+        """What the call cache has for the shard: its outputs and their files, or None."""
+        assert self.cache is not None
+        entry = await self.cache.look_up(prepared, cleared=was_cleared(self.attempts))
+        if entry is None:
+            return None, ()
+        tell_inputs(self.log, self.inputs, prepared.evaluation.runtime)
+        number, taken_up = len(self.attempts), self.times.taken_up
+        hit = hit_attempt(entry, self.cache, prepared, number=number, given=self.given, taken_up=taken_up)
+        self.attempts.append(hit)
+        await in_thread(self.ledger.write_attempts, self.attempts)
+        return entry.outputs, entry.uris
+
     def _again(self) -> bool:
         settings, last = self.hosted.run.settings, self.attempts[-1]
         again = may_try_again(self.attempts, self.hosted.try_number, self._policy, settings)
@@ -172,12 +196,14 @@ class ShardRun:
 
     _policy = Policy()
     _size: TaskSize | None = None
+    _prepared: Prepared | None = None
 
     async def _prepare(self, number: int, memory: int) -> Prepared:
+        files = self.cache.files() if self.cache is not None else None
         prepared = await in_evaluation_thread(
-            prepare, self.run, self.identity, self.inputs, attempt=number, memory=memory
+            prepare, self.run, self.identity, self.inputs, attempt=number, memory=memory, files=files
         )
-        self._policy, self._size = prepared.policy, prepared.size
+        self._policy, self._size, self._prepared = prepared.policy, prepared.size, prepared
         return prepared
 
     async def _attempt(self, prepared: Prepared) -> Outputs | None:
@@ -242,6 +268,8 @@ class ShardRun:
             given=self.given,
             cpu_asked=request.resources.cpu or settings.cpu,
             memory_asked=request.resources.memory or settings.memory,
+            cache=self.cache.said if self.cache is not None else "",
+            cache_key=self.cache.key if self.cache is not None else "",
         )
 
     def _announce(self, prepared: Prepared) -> None:

@@ -35,6 +35,7 @@ from botocore.exceptions import ClientError
 
 from .aws import aws_errors, error_code, patient
 from .errors import AwsError, EvaluationError
+from .granted import granted_to
 from .plan import Plan, Shard
 from .recent import Recent
 from .shared_reads import SharedReads
@@ -141,6 +142,15 @@ class Layout:
         return f"{self.shard(call, shard)}{attempt}/"
 
 
+@dataclass(frozen=True)
+class Version:
+    """An object in S3 with these contents: its URI, its size in bytes, and its ETag without quotes."""
+
+    uri: str
+    size: int
+    etag: str
+
+
 _plans = Recent(16)
 _inputs = Recent(64)
 _outputs = Recent(4096)
@@ -160,6 +170,7 @@ class RunStore:
         given = set(readable)
         self._readable_files = frozenset(uri for uri in given if not uri.endswith("/"))
         self._readable_folders = (layout.folder, *sorted(uri for uri in given if uri.endswith("/")))
+        self._granted = granted_to(layout.folder)
         self._sizes = Recent(4096)
         self._written = Recent(4096)
 
@@ -210,6 +221,8 @@ class RunStore:
         if uri in self._readable_files or any(
             uri.startswith(prefix) or folder == prefix for prefix in self._readable_folders
         ):
+            return
+        if self._granted.covers(uri):
             return
         raise EvaluationError(
             f"this run may not read {uri}",
@@ -297,28 +310,42 @@ class RunStore:
         """Whether there is such a file, or anything below such a folder; no allow rule is asked."""
         return self._size(uri, any_will_do=True) is not None
 
-    @patient
     def _size(self, uri: str, *, any_will_do: bool = False) -> int | None:
         if uri.endswith("/"):
             sizes = (size for _, size in self._list(uri, page=1 if any_will_do else 1000))
             first = next(sizes, None)
             return first if first is None or any_will_do else first + sum(sizes)
+        found = self.version(uri)
+        return None if found is None else found.size
+
+    @patient
+    def version(self, uri: str) -> Version | None:
+        """What tells an object from one with other contents, or None if there is none; no allow rule is asked."""
         bucket, key = split_uri(uri)
         with aws_errors("HeadObject", uri):
             try:
-                return int(self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
+                head = self._s3.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
                 if error_code(error) in _ABSENT:
                     return None
                 raise
+        return Version(uri, int(head["ContentLength"]), str(head.get("ETag", "")).strip('"'))
 
     def _list(self, uri: str, page: int = 1000) -> Iterator[tuple[str, int]]:
+        return ((found.uri, found.size) for found in self.versions(uri, page))
+
+    def versions(self, uri: str, page: int = 1000) -> Iterator[Version]:
+        """The files below a folder as `version` has them, in order of their keys; no allow rule is asked.
+
+        :param page: how many S3 is asked for at a time.
+        """
         bucket, _ = split_uri(uri)
         for found in self._pages(uri, MaxKeys=page):
             for item in found.get("Contents", ()):
                 # A key that ends in a slash is a console's marker of an empty folder, not a file.
                 if not item["Key"].endswith("/"):
-                    yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
+                    tag = str(item.get("ETag", "")).strip('"')
+                    yield Version(f"s3://{bucket}/{item['Key']}", int(item["Size"]), tag)
 
     def folders(self, uri: str) -> tuple[str, ...]:
         """The names of the folders right below a folder, whatever is in them; no allow rule is asked."""
@@ -427,12 +454,15 @@ class RunStore:
     def call_outputs(self, call: str, shard: Shard, epoch: str) -> dict[str, Any] | None:
         """A shard's outputs, or None if it has not succeeded."""
         uri = f"{self.layout.shard(call, shard)}outputs.json"
-        outputs = _outputs.get((uri, epoch))
-        if outputs is None:
+        known = _outputs.get((uri, epoch))
+        if known is None:
             ledger = self.get_json(uri)
             if ledger is None:
                 return None
-            outputs = ledger["outputs"]
-            _outputs.put((uri, epoch), outputs)
+            known = ledger["outputs"], ledger.get("files", ())
+            _outputs.put((uri, epoch), known)
+        outputs, files = known
+        # What a hit of the call cache refers to is in the folder of another run.
+        self._granted.add(files)
         assert isinstance(outputs, dict)
         return outputs

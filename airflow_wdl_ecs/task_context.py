@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from .errors import FINAL, WdlEcsError
 from .plan import Plan
+from .run_options import call_cache_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -141,6 +142,7 @@ def begin_run_of(
         dag_id=instance.dag_id,
         run_id=instance.run_id,
         scope=scope,
+        call_cache=call_cache_of(context),
         # Outputs that another plan or other inputs gave must never meet those of these.
         on_change=supersede_run,
     )

@@ -37,7 +37,7 @@ class DirectRunner:
         self.endpoint = endpoint
         self.settings = embedded_settings(endpoint, **settings)
         self._clients: dict[str, Any] = {}
-        for service in ("s3", "ecs", "logs"):
+        for service in ("s3", "ecs", "ecr", "logs"):
             self._clients[service] = boto3.client(
                 service,
                 endpoint_url=endpoint.url,

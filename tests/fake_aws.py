@@ -52,7 +52,7 @@ class FakeS3:
         if Bucket in ("missing", "forbidden"):
             raise refusal("NoSuchBucket" if Bucket == "missing" else "AccessDenied")
         self.objects[Bucket, Key] = Body
-        return {"ETag": hashlib.md5(Body).hexdigest()}
+        return {"ETag": etag(Body)}
 
     def copy_object(self, **arguments: Any) -> dict[str, Any]:
         data = self._copied("copy_object", arguments)
@@ -154,7 +154,10 @@ class FakeS3:
         at = int(ContinuationToken)
         page = keys[at : at + MaxKeys]
         more = {"NextContinuationToken": str(at + MaxKeys)} if at + MaxKeys < len(keys) else {}
-        found = [{"Key": key, "Size": len(self.objects[Bucket, key])} for key in page]
+        found = [
+            {"Key": key, "Size": len(self.objects[Bucket, key]), "ETag": etag(self.objects[Bucket, key])}
+            for key in page
+        ]
         return {**({"Contents": found} if found else {}), **more}
 
     def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:

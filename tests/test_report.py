@@ -169,6 +169,20 @@ def test_a_call_has_its_failures_first_and_the_median_of_its_times() -> None:
     assert (call.started, call.ended) == (T0, None)
 
 
+def test_a_hit_of_the_call_cache_has_waited_and_had_no_ecs_task() -> None:
+    hit = replace(SUCCEEDED, arn="", cached="s3://b/0/", cache="hit: x", times=Times(taken_up=T0, stopped=T0 + 6))
+    made = replace(SUCCEEDED, cache="miss: y")
+    shards = [
+        shard_report("work", key, attempts, None, run_has_outputs=False)
+        for key, attempts in (("0", [hit]), ("1", [made]), ("2", [replace(hit, superseded=2), replace(made, number=1)]))
+    ]
+    call = call_report("work", "work", "work", shards, scattered=True)
+    assert (call.state, call.counts, call.cached, call.attempts) == ("succeeded", {"succeeded": 3}, 1, 2)
+    assert [shard.cache for shard in call.shards] == ["hit: x", "miss: y", "miss: y"]
+    assert [(phase.name, phase.ended) for phase in call.shards[0].attempts[0].phases] == [("queue", T0 + 6)]
+    assert call.ended == T0 + 60
+
+
 def test_shards_as_words() -> None:
     assert (indices("_"), indices("0.3")) == ((), (0, 3))
 

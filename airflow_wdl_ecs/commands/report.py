@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,8 @@ OPTIONS = (
 )
 COLUMNS: tuple[PhaseName, ...] = ("queue", "wait", "pull", "stage_in", "command", "stage_out")
 STDERR_LINES = 20
+CACHE_LINES = 10
+"""Lines about the call cache for each call."""
 _TAIL = 16 * 1024
 
 Tails = Mapping[str, str]
@@ -165,6 +168,19 @@ def _table(calls: Sequence[CallReport]) -> Iterator[str]:
         yield "  ".join((*left, *right)).rstrip()
     if any(call.scattered for call in calls):
         yield "(times are medians over the shards)"
+    told = list(cache_lines(calls))
+    if told:
+        yield from ("", "call cache:", *(f"  {line}" for line in told))
+
+
+def cache_lines(calls: Sequence[CallReport]) -> Iterator[str]:
+    """What became of looking for calls in the call cache, in lines, each with how many shards it has happened to."""
+    for call in calls:
+        ways = Counter(shard.cache for shard in call.shards if shard.cache)
+        for way, count in ways.most_common(CACHE_LINES):
+            yield f"{call.id}: {way}" + (f" ({count} shards)" if count > 1 else "")
+        if len(ways) > CACHE_LINES:
+            yield f"{call.id}: and {len(ways) - CACHE_LINES} other answers, which --json has"
 
 
 def _row(call: CallReport) -> tuple[str, ...]:

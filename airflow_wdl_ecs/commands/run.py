@@ -24,6 +24,7 @@ from ..generate import dag_file
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
 from ..plan import Plan
+from ..run_options import CALL_CACHE
 from .option import LANGUAGE, SOURCE, TASK, Option
 from .progress import Progress, label
 
@@ -61,6 +62,18 @@ OPTIONS = (
         help="the name of an output's files there (may be repeated; * for all others)",
     ),
     Option("--publish-mode", choices=("copy", "link"), help="copy (the default), or link: write outputs.json alone"),
+    *(
+        Option(flag, dest="call_cache", action="store_const", const=mode, help=text)
+        for flag, mode, text in (
+            (
+                "--cache",
+                "on",
+                "take the outputs of earlier calls with the same task, inputs and image, and keep new ones",
+            ),
+            ("--no-cache", "off", "run every call, and keep nothing for later runs (the default here)"),
+            ("--refresh-cache", "refresh", "run every call, and keep the outputs for later runs"),
+        )
+    ),
     Option("-v", "--verbose", action="store_true", help="show every task of Airflow"),
     Option("--debug", dest="verbose", action="store_true", help="as --verbose"),
     *(
@@ -73,7 +86,6 @@ OPTIONS = (
         for flag, argument, why in (
             ("--no-color", "", "nothing is coloured"),
             ("--log-json", "", "logs are Airflow's"),
-            ("--no-cache", "", "no call is taken from a cache"),
             ("--copy-input-files", "", "every call has its own copies"),
             ("--copy-input-files-for", "TASK", "every call has its own copies"),
             ("--as-me", "", "the image says who runs its commands"),
@@ -103,7 +115,8 @@ def execute(options: argparse.Namespace) -> int:
     publishing = publish_settings(plan, options)
     folder = make_run_folder(options.run_dir, plan.name)
     (folder / "inputs.json").write_text(json.dumps({f"{plan.name}.{n}": v for n, v in inputs.items()}, indent=2) + "\n")
-    run = LocalRun(user_home(), plan, folder, Progress(plan, verbose=options.verbose), publishing)
+    progress = Progress(plan, verbose=options.verbose)
+    run = LocalRun(user_home(), plan, folder, progress, publishing, call_cache=options.call_cache)
     with terminations_as_interrupts():
         try:
             found = run.outputs(fetched(plan, inputs, folder / "fetched"))
@@ -126,8 +139,8 @@ def execute(options: argparse.Namespace) -> int:
 class LocalRun:
     """One run of a plan through the embedded Airflow.
 
-    :param folder: where its outputs are wanted.
-    :param publishing: the settings by which it publishes them, too.
+    :param folder: where its outputs are wanted. :param publishing: the settings by which it publishes them, too.
+    :param call_cache: as `run_options` has it; None to say nothing of it.
     """
 
     home: AirflowHome
@@ -137,6 +150,7 @@ class LocalRun:
     publishing: Mapping[str, Any] = field(default_factory=dict)
     run_id: str = ""
     submitted: bool = False
+    call_cache: str | None = None
     published: str = ""
     """The URI of the published ``outputs.json``, once there is one."""
 
@@ -162,11 +176,13 @@ class LocalRun:
         paths = [path for path in file_values(self.plan, inputs) if not path.startswith("s3://")]
         uris: dict[str, str] = service.ask("upload", paths=paths)["uris"] if paths else {}
         conf = map_files(self.plan, inputs, lambda path: uris.get(path, path))
-        self._submit(service, {**conf, **self.publishing})
+        said = {CALL_CACHE: self.call_cache} if self.call_cache else {}
+        self._submit(service, {**conf, **self.publishing, **said})
         self.progress.say(f"run {self.run_id} of {self.dag_id}: {service.endpoint.ui}/dags/{self.dag_id}")
         service, state = self._follow(service)
         if state != "success":
             raise self._failure(service)
+        self._tell_of_cache(service)
         ended = service.ask("outputs", dag_id=self.dag_id, run_id=self.run_id)
         self.published = (ended["published"] or {}).get("uri", "")
         placed, targets = place_outputs(self.plan, ended["outputs"], self.folder)
@@ -198,6 +214,20 @@ class LocalRun:
                 self.progress.say("lost the connection to the embedded Airflow; connecting again")
                 service = client.connect(self.home, self.progress.say)
         raise AssertionError("a watched run either ends or raises")
+
+    def _tell_of_cache(self, service: client.Client) -> None:
+        """Tell what the call cache had of the calls, where it was asked for."""
+        if self.call_cache != "on":
+            return
+        import msgspec
+
+        from ..report import RunReport
+        from .report import cache_lines
+
+        with contextlib.suppress(WdlEcsError):  # the run has ended well all the same
+            answer = service.ask("report", run=f"{self.dag_id}/{self.run_id}", scope=None)
+            for line in cache_lines(msgspec.convert(answer["report"], RunReport).calls):
+                self.progress.say(f"call cache: {line}")
 
     def _failure(self, service: client.Client) -> CallError:
         """What went wrong, by call and shard."""

@@ -29,8 +29,9 @@ _GPUS = ("gpu", "gpuCount", "gpuType", "acceleratorCount", "acceleratorType")
 _RETRIES = ("maxRetries", "max_retries", "preemptible")
 _MEMORY = ("memory_retry_multiplier", "memoryRetryMultiplier", "max_memory", "maxMemory")
 _TIMES = ("time_minutes", "timeMinutes", "maxTime")
+_CACHING = ("volatile", "cacheable")
 _POLICIES = (*_RETRIES, *_MEMORY, *_TIMES, "returnCodes", "return_codes", "continueOnReturnCode")
-UNDERSTOOD = frozenset((*_SIZES, *_GPUS, *_POLICIES))
+UNDERSTOOD = frozenset((*_SIZES, *_GPUS, *_POLICIES, *_CACHING))
 """The attributes that mean something here."""
 
 

@@ -16,7 +16,10 @@ from ..errors import Problem, SettingsError
 from .publish_settings import PublishSettings
 from .setting import SECTION, TYPES, how_to_set, read, setting
 
-__all__ = ["SECTION", "EcsSettings", "SettingInfo", "describe_settings", "how_to_set"]
+CALL_CACHE_MODES = ("off", "on", "refresh")
+"""What the setting ``call_cache`` may be, and what a run may ask for."""
+
+__all__ = ["CALL_CACHE_MODES", "SECTION", "EcsSettings", "SettingInfo", "describe_settings", "how_to_set"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,27 @@ class EcsSettings(PublishSettings):
         "`parameter_meta { x: { sensitive: true } }` says it of any input. "
         "The value itself is in the run's folder in S3, in the command, and in the DAG run's conf.",
         example="*password*, *token*, license_key",
+    )
+    call_cache: str = setting(
+        "off",
+        "text",
+        "Whether a call whose task, inputs and image are those of an earlier call takes that one's outputs instead of "
+        "running; `refresh` runs every call and keeps its outputs for later ones. A run may say otherwise.",
+        example="on",
+        choices=CALL_CACHE_MODES,
+    )
+    call_cache_prefix: str = setting(
+        "",
+        "text",
+        "Where the call cache keeps what refers to outputs, shared by all runs and DAGs that have the same; empty for "
+        "`cache/` in the workspace.",
+        example="s3://my-bucket/wdl-cache",
+    )
+    call_cache_tags: bool = setting(
+        True,
+        "flag",
+        "Let an image whose digest is not known count by its tag in the call cache; false to run every such call.",
+        example="false",
     )
     xcom_max_bytes: int = setting(
         65_536,
@@ -270,8 +294,9 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
         yield f"workspace is not an s3:// URI: {s.workspace!r}; set {how_to_set('workspace')}"
     if not s.container_root.startswith("/") or s.container_root.rstrip("/") == "":
         yield f"container_root must be an absolute folder, not {s.container_root!r}; set {how_to_set('container_root')}"
-    for name in ("readable_prefixes", "input_prefixes", "publish_prefixes"):
-        for prefix in getattr(s, name):
+    for name in ("readable_prefixes", "input_prefixes", "publish_prefixes", "call_cache_prefix"):
+        given = getattr(s, name)
+        for prefix in (given,) if given and isinstance(given, str) else given:
             if not prefix.startswith("s3://") or prefix == "s3://":
                 yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
 

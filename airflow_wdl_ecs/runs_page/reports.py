@@ -135,19 +135,37 @@ class RunOfAirflow:
     def download(self, uri: str) -> str | None:
         """An address to download a file of the run from; None if it is no file of the run."""
         about = read_about(self.store)
-        if about is None or not may_download(uri, self.store.layout.folder, about.get("readable", ())):
+        if about is None:
+            return None
+        readable, folder = about.get("readable", ()), self.store.layout.folder
+        if not may_download(uri, folder, readable) and not may_download(uri, folder, self._folders_of_hits()):
             return None
         if not self.store.exists(uri):
             return None
         return self.store.link(uri, seconds=LINK_SECONDS, filename=posixpath.basename(uri))
 
+    def _folders_of_hits(self) -> Set[str]:
+        """The folders of the attempts, of other runs, whose outputs calls of this one have from the call cache."""
+        report = read_report(self.store, self.told, seconds=PATIENCE)
+        shards = [shard for call in report.calls for shard in call.shards] if report else []
+        return {attempt.cached for shard in shards for attempt in shard.attempts if attempt.cached}
+
     def log(self, call: str, shard: str, attempt: int, name: str, size: int) -> str | None:
         """The end of what an attempt has left, one of `LOGS`; None if it has not."""
         if name == LIVE:
             return self._live(call, shard, attempt)
-        uri = f"{self.store.layout.attempt(call, indices(shard), attempt)}{name}"
-        text = tail_without_secrets(self.store, uri, size, secrets_of(self.store))
-        return text if text or self.store.exists(uri) else None
+        folder = self.store.layout.attempt(call, indices(shard), attempt)
+        text = tail_without_secrets(self.store, f"{folder}{name}", size, secrets_of(self.store))
+        if text or self.store.exists(f"{folder}{name}"):
+            return text
+        # A hit of the call cache has left nothing here; what it refers to may have.
+        found = next(
+            (one for one in Ledger(self.store, call, indices(shard)).attempts() if one.number == attempt), None
+        )
+        if found is None or not found.cached:
+            return None
+        text = tail_without_secrets(self.store, f"{found.cached}{name}", size, secrets_of(self.store))
+        return text if text or self.store.exists(f"{found.cached}{name}") else None
 
     def _live(self, call: str, shard: str, number: int) -> str | None:
         """The last lines of an attempt's command in CloudWatch."""

@@ -304,22 +304,26 @@ class PathAt:
 def map_paths(plan: Plan, inputs: Mapping[str, Any], fn: Callable[[PathAt], str]) -> dict[str, Any]:
     """The inputs with every File and Directory replaced by what ``fn`` gives for it."""
     types = {found.name: _type_of(plan, found) for found in plan.inputs if found.name in inputs}
-    return {name: _mapped(types[name], value, fn, ()) if name in types else value for name, value in inputs.items()}
+    return {name: map_value(types[name], value, fn, ()) if name in types else value for name, value in inputs.items()}
 
 
-def _mapped(wdl_type: Type.Base, value: Any, fn: Callable[[PathAt], str], steps: tuple[str, ...]) -> Any:
+def map_value(wdl_type: Type.Base, value: Any, fn: Callable[[PathAt], str], steps: tuple[str, ...] = ()) -> Any:
+    """A value of a type, as JSON, with every File and Directory replaced by what ``fn`` gives for it.
+
+    :param steps: where the value is in a greater one.
+    """
     if value is None:
         return None
     if isinstance(wdl_type, (Type.File, Type.Directory)):
         return fn(PathAt(value, steps, isinstance(wdl_type, Type.Directory)))
     if isinstance(wdl_type, Type.Array):
         places = zip(_numbered(len(value)), value, strict=True)
-        return [_mapped(wdl_type.item_type, item, fn, (*steps, place)) for place, item in places]
+        return [map_value(wdl_type.item_type, item, fn, (*steps, place)) for place, item in places]
     if isinstance(wdl_type, Type.Map):
         key_type, item_type = wdl_type.item_type
         plain = all(_PLAIN_NAME.fullmatch(key) for key in value)
         return {
-            _mapped(key_type, key, fn, (*steps, "keys", place)): _mapped(
+            map_value(key_type, key, fn, (*steps, "keys", place)): map_value(
                 item_type, item, fn, (*steps, key if plain else place)
             )
             for place, (key, item) in zip(_numbered(len(value)), value.items(), strict=True)
@@ -327,7 +331,7 @@ def _mapped(wdl_type: Type.Base, value: Any, fn: Callable[[PathAt], str], steps:
     members = _members(wdl_type)
     if not members:
         return value
-    return {name: _mapped(members[name], item, fn, (*steps, name)) for name, item in value.items()}
+    return {name: map_value(members[name], item, fn, (*steps, name)) for name, item in value.items()}
 
 
 def _numbered(count: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from airflow_wdl_ecs import host
 from airflow_wdl_ecs.cli import main
-from airflow_wdl_ecs.commands.report import seconds
+from airflow_wdl_ecs.commands.report import CACHE_LINES, seconds
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
 from airflow_wdl_ecs.report import to_json
@@ -88,6 +89,22 @@ def test_where_nothing_was_measured_nothing_is_told_of_it(
 ) -> None:
     assert main(["report", NAME]) == 0
     assert "used" not in capsys.readouterr().out
+
+
+def test_what_the_call_cache_had(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run.store.begin_epoch("work", "of this test")  # a process keeps what it has read of successes
+    hit = "hit: the outputs are those of work of run samples/before"
+    for shard in ((0, 0), (0, 1)):
+        run.shard("work", shard, attempt(arn="", cached="s3://bucket/before/", cache=hit))
+    run.shard("work", (1, 0), attempt(cache="miss: input `lane` changed"))
+    assert main(["report", NAME]) == 0
+    text = capsys.readouterr().out
+    assert f"\ncall cache:\n  work: {hit} (2 shards)\n  work: miss: input `lane` changed\n" in text
+    assert re.search(r"^work +3 succeeded +1 ", text, re.MULTILINE)
+    for number in range(CACHE_LINES + 3):
+        run.shard("work", (2, number), attempt(cache=f"miss: {number}"))
+    assert main(["report", NAME]) == 0
+    assert "  work: and 5 other answers, which --json has\n" in capsys.readouterr().out
 
 
 def test_a_run_as_json(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ def requests_of(operation: str, arguments: Mapping[str, Any]) -> list[Request]:
     service, name = operation.split(":")
     services = {
         "ecs": _ecs,
+        "ecr": _ecr,
         "s3": _s3,
         "logs": _logs,
         "iam": _iam,
@@ -79,6 +80,12 @@ def _ecs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
             yield f"ecs:{name}", task, context
     else:
         raise NotImplementedError(name)
+
+
+def _ecr(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
+    assert name == "DescribeImages", name
+    repository = f"repository/{arguments['repositoryName']}"
+    yield "ecr:DescribeImages", f"arn:aws:ecr:{REGION}:{arguments['registryId']}:{repository}", {}
 
 
 def _logs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:

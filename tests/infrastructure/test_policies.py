@@ -135,6 +135,8 @@ class _Account:
             "staging_tool": tool,
             "tags": "team=genomics",
             "live_logs_interval": "0.2",
+            "image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/tools/{tool}:1",
+            "call_cache": "on",
         }
         self.runner = DirectRunner(endpoint, **given)
         self.bucket = self.stack.outputs["Bucket"]
@@ -145,7 +147,11 @@ class _Account:
             self.s3.create_bucket(Bucket=bucket)
         admin("ecs").create_cluster(clusterName=self.runner.settings.cluster)
         admin("logs").create_log_group(logGroupName=self.runner.settings.log_group)
-        for service in ("s3", "ecs", "logs"):
+        ecr = admin("ecr")
+        ecr.create_repository(repositoryName=f"tools/{tool}")
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        ecr.put_image(repositoryName=f"tools/{tool}", imageManifest="{}", imageManifestMediaType=kind, imageTag="1")
+        for service in ("s3", "ecs", "ecr", "logs"):
             self.runner.client(service).meta.events.register(f"provide-client-params.{service}.*", self._record)
 
     def _record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -285,8 +291,8 @@ def test_every_call_in_the_code_was_recorded(recorded: Recorded) -> None:
     others = {"local", "doctor"}
     sources = [path for path in PACKAGE.rglob("*.py") if not others & set(path.relative_to(PACKAGE).parts)]
     code = "\n".join(path.read_text() for path in sources)
-    assert set(re.findall(r"""clients\(["'](\w+)["']\)""", code)) == {"s3", "ecs", "logs"}
-    named = named_in(code, ("s3", "ecs", "logs"))
+    assert set(re.findall(r"""clients\(["'](\w+)["']\)""", code)) == {"s3", "ecs", "ecr", "logs"}
+    named = named_in(code, ("s3", "ecs", "ecr", "logs"))
     assert {"ecs:RunTask", "s3:ListObjectsV2", "logs:GetLogEvents"} < named
     assert named == {request.call for request in recorded.airflow}
 
@@ -303,6 +309,9 @@ def test_every_call_in_the_code_was_recorded(recorded: Recorded) -> None:
         ("AirflowPolicy", "s3:PutObject", {"Bucket": "wdl-bucket", "Key": "inputs/reads.txt"}),
         ("AirflowPolicy", "s3:PutObject", {"Bucket": RESULTS, "Key": "reads.txt"}),
         ("TaskRole", "s3:PutObject", {"Bucket": "wdl-bucket", "Key": "published/run/reads.txt"}),
+        ("AirflowPolicy", "s3:DeleteObject", {"Bucket": "wdl-bucket", "Key": "wdl/cache/entries/00/0.json"}),
+        ("TaskRole", "s3:PutObject", {"Bucket": "wdl-bucket", "Key": "wdl/cache/entries/00/0.json"}),
+        ("AirflowPolicy", "ecr:DescribeImages", {"registryId": "210987654321", "repositoryName": "tools/bwa"}),
         ("AirflowPolicy", "ecs:ListTasks", {"cluster": "production"}),
         (
             "AirflowPolicy",

@@ -275,6 +275,22 @@ def test_files_of_the_run_alone_can_be_downloaded(client: Any, run: FabricatedRu
         assert (refused.status_code, "location" in refused.headers) == (404, False), uri
 
 
+def test_a_hit_of_the_call_cache_shows_what_it_refers_to_and_nothing_else(client: Any, run: FabricatedRun) -> None:
+    origin = f"{WORKSPACE}/runs/other/1/calls/work/0.0/0/"
+    run.store.put(f"{origin}work/out", b"made there")
+    run.store.put(f"{origin}stdout", b"told there")
+    run.store.put(f"{WORKSPACE}/runs/other/1/calls/work/0.0/1/work/out", b"none of its business")
+    run.store.begin_epoch("work", "of this test")  # a process keeps what it has read of successes
+    run.shard("work", (0, 0), attempt(arn="", cached=origin, prefix=origin, cache="hit: the outputs are those of ..."))
+    call = next(call for call in client.get(ONE).json()["report"]["calls"] if call["id"] == "work")
+    assert (call["cached"], call["attempts"]) == (1, 1)
+    assert client.get(f"{ONE}/file", params={"uri": f"{origin}work/out"}).status_code == 303
+    assert client.get(f"{ONE}/log?call=work&shard=0.0&attempt=0&name=stdout").text == "told there"
+    assert client.get(f"{ONE}/log?call=work&shard=0.0&attempt=0&name=stderr").status_code == 404
+    other = f"{WORKSPACE}/runs/other/1/calls/work/0.0/1/work/out"
+    assert client.get(f"{ONE}/file", params={"uri": other}).status_code == 404
+
+
 def test_logs_are_plain_text(client: Any, run: FabricatedRun) -> None:
     answer = client.get(f"{ONE}/log?call=work&shard=0.1&attempt=0&name=stderr&size=28")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"

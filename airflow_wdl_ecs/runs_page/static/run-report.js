@@ -373,7 +373,8 @@ class RunView extends View {
     const single = !call.scattered && total === 1;
     const open = this.open.has(call.id);
     const bars = single ? axis.bars(call.shards[0].attempts) : axis.envelope(call);
-    const counts = single ? state(call.state) : Object.entries(call.counts).map(([name, count]) => state(name, count));
+    const counts = single ? [state(call.state)] : Object.entries(call.counts).map(([name, count]) => state(name, count));
+    if (call.cached) counts.push(h("small.muted", { "data-testid": "cached" }, single ? " from the call cache" : ` ${call.cached} from the call cache`));
     const row = h(
       "div.row",
       { role: "row" },
@@ -463,6 +464,7 @@ class RunView extends View {
     const spent = attempt.phases.map((phase) => `${PHASES[phase.name][0]} ${seconds((phase.ended ?? Date.now() / 1000) - phase.started)}`);
     const facts = [
       ["reason", attempt.reason],
+      ["call cache", attempt.cache],
       ["exit code", attempt.exit_code],
       ["image", attempt.image],
       ["asked", attempt.asked],
@@ -479,7 +481,7 @@ class RunView extends View {
     return h(
       "article.attempt",
       { "data-testid": "attempt", "data-attempt": attempt.number },
-      h("h3", {}, `Attempt ${attempt.number + 1} `, state(attempt.state), h("small.muted", {}, ` try ${attempt.try_number} of Airflow`)),
+      h("h3", {}, attempt.cached ? "Taken from the call cache " : `Attempt ${attempt.number + 1} `, state(attempt.state), h("small.muted", {}, ` try ${attempt.try_number} of Airflow`)),
       h("dl.facts", {}, facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd.code", {}, value)])),
       this.logButtons(shard, attempt, "attempt", names),
     );

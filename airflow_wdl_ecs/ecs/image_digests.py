@@ -1,0 +1,79 @@
+"""What an image's tag means now: the digest of the image, where that can be known.
+
+An image that is named by its digest is known by it. Of a tag in Amazon ECR, also of what a pull-through cache has
+there, ECR is asked; other registries are not, since who evaluates a workflow should not send requests to whatever host
+its author writes down.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ..aws import Clients, aws_errors, patient
+from ..errors import WdlEcsError
+from ..recent import Recent
+from ..shared_reads import SharedReads
+
+GOOD_FOR = 60.0
+"""Seconds for which a process believes what ECR has said of a tag."""
+
+_PINNED = re.compile(r"@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+/"
+    r"(?P<repository>[^:@]+)(?::(?P<tag>[\w.-]+))?"
+)
+_known = Recent(1024)
+_asking = SharedReads()
+
+
+@dataclass(frozen=True)
+class ImageDigest:
+    """The digest of an image, ``sha256:...``; empty if it is not known, and then why, in words."""
+
+    digest: str = ""
+    why_not: str = ""
+
+
+def image_digest(image: str, clients: Clients) -> ImageDigest:
+    """What an image's reference means now. It blocks, and raises nothing.
+
+    :param image: as ECS pulls it.
+    """
+    pinned = _PINNED.search(image)
+    if pinned is not None:
+        return ImageDigest(pinned[1])
+    found = _ECR.fullmatch(image)
+    if found is None:
+        return ImageDigest(why_not="only those of tags in Amazon ECR are looked up")
+    known = _known.get(image)
+    if known is not None and time.monotonic() - known[1] < GOOD_FOR:
+        return ImageDigest(known[0])
+
+    def ask() -> ImageDigest:
+        try:
+            digest = _asked(clients("ecr"), found)
+        except WdlEcsError as error:
+            return ImageDigest(why_not=error.message)
+        if digest:
+            _known.put(image, (digest, time.monotonic()))
+            return ImageDigest(digest)
+        return ImageDigest(why_not="it is in another region than the tasks")
+
+    return _asking.get(image, ask)
+
+
+@patient
+def _asked(ecr: Any, image: re.Match[str]) -> str:
+    """The digest, from ECR; empty if it is another region's."""
+    if ecr.meta.region_name != image["region"]:
+        return ""
+    with aws_errors("DescribeImages", image[0]):
+        answer = ecr.describe_images(
+            registryId=image["account"],
+            repositoryName=image["repository"],
+            imageIds=[{"imageTag": image["tag"] or "latest"}],
+        )
+    return str(answer["imageDetails"][0]["imageDigest"])
