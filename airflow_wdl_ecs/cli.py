@@ -17,7 +17,7 @@ from typing import Any
 from . import __version__
 from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
 
-COMMANDS = ("run", "report", "orphans", "check", "inputs", "generate", "local", "standalone", "infrastructure")
+COMMANDS = ("run", "report", "orphans", "clean", "check", "inputs", "generate", "local", "standalone", "infrastructure")
 PROGRAM = "airflow-wdl-ecs"
 DEBUG_VARIABLE = "AIRFLOW_WDL_ECS_DEBUG"
 

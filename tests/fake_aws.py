@@ -20,7 +20,8 @@ def refusal(code: str, message: str = "", operation: str = "Operation") -> Clien
 class FakeS3:
     """The operations of S3 that a run uses; ``calls`` lists them with their keys.
 
-    ``failures`` are error codes that the next lists answer with, the last one first.
+    ``failures`` are error codes that the next lists answer with, the last one first; ``undeletable`` is the one that
+    answers for an object that is to be deleted among others.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class FakeS3:
         self.calls: list[tuple[str, str]] = []
         self.shorten = 0
         self.failures: list[str] = []
+        self.undeletable = ""
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
         self.calls.append(("put", Key))
@@ -50,6 +52,16 @@ class FakeS3:
     def delete_object(self, *, Bucket: str, Key: str) -> None:
         self.calls.append(("delete", Key))
         self.objects.pop((Bucket, Key), None)
+
+    def delete_objects(self, *, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:
+        keys = [item["Key"] for item in Delete["Objects"]]
+        assert 0 < len(keys) <= 1000
+        self.calls.append(("delete many", str(len(keys))))
+        if self.undeletable:
+            return {"Errors": [{"Key": keys[0], "Code": self.undeletable, "Message": "no"}]}
+        for key in keys:
+            self.objects.pop((Bucket, key), None)
+        return {}
 
     def list_objects_v2(
         self, *, Bucket: str, Prefix: str, MaxKeys: int = 1000, Delimiter: str = "", ContinuationToken: str = "0"

@@ -69,6 +69,14 @@ class EcsSettings(ResourceSettings):
         "limit. An XCom backend of the deployment's own gets all values as they are.",
         example="0",
     )
+    intermediate_files: str = setting(
+        "keep",
+        "text",
+        "What becomes of the files that calls have handed to each other when a run has succeeded: delete, or keep them "
+        "until somebody cleans the run. Its outputs, records and logs stay.",
+        example="delete",
+        choices=("keep", "delete"),
+    )
     max_shards: int = setting(
         100_000,
         "integer",

@@ -20,6 +20,7 @@ import pytest
 from botocore import xform_name
 
 import airflow_wdl_ecs
+from airflow_wdl_ecs.clean import clean_finished
 from airflow_wdl_ecs.errors import WdlEcsError
 from airflow_wdl_ecs.ledger import supersede_run
 from airflow_wdl_ecs.lifecycle import run_call
@@ -171,6 +172,7 @@ async def _run_everything(account: _Account) -> None:
         assert report.state == "succeeded"
         assert store.exists(outputs["large_file"])
         assert store.link(outputs["large_file"], seconds=60, filename="out")
+        assert clean_finished(runner.client("s3"), store, {"large_file": outputs["large_file"]}).files
         assert supersede_run(store) == 3
 
     await asyncio.to_thread(look_and_clear)
