@@ -26,6 +26,7 @@ from .plan import Plan, Shard
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import Layout, RunStore, split_uri
 from .task import StageIn
+from .web_inputs import WEB, is_web
 
 if TYPE_CHECKING:
     from .wdl.beside import Beside
@@ -168,9 +169,12 @@ def begin_run(
         raise
     layout = Layout(settings.workspace, dag_id, run_id, scope)
     s3 = clients("s3")
+    bound = with_web_defaults(plan, bound)
     given = list(file_values(plan, bound))
     _check_allowed(settings, given)
-    readable = _check_files(RunStore(s3, layout), given)
+    readable = _check_files(RunStore(s3, layout), [uri for uri in given if not is_web(uri)])
+    if any(map(is_web, given)):
+        bound = _fetched(settings, s3, RunStore(s3, layout), plan, bound)
     encoded = json.dumps(bound, sort_keys=True).encode()
     about = {
         "format": FORMAT,
@@ -286,10 +290,49 @@ def _run(
     )
 
 
+def _fetched(settings: EcsSettings, s3: Any, store: RunStore, plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with copies of their files that are on the web.
+
+    :raises InputsError: for what cannot be fetched, and for directories, which the web does not have.
+    """
+    from .wdl.inputs import PathAt, map_paths
+    from .web_inputs import copied, shown
+
+    files: list[str] = []
+    directories: list[str] = []
+
+    def note(at: PathAt) -> str:
+        if is_web(at.value):
+            (directories if at.directory else files).append(at.value)
+        return at.value
+
+    map_paths(plan, bound, note)
+    if directories:
+        raise InputsError([Problem(f"a Directory cannot be fetched from the web: {shown(url)}") for url in directories])
+    copies = copied(s3, store, files, named=lambda url: bool(settings.input_prefixes) and may_take(settings, url))
+    return map_paths(plan, bound, lambda at: copies.get(at.value, at.value))
+
+
+def with_web_defaults(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with the defaults of those that are not given where these name files of the web.
+
+    Such a default is what a run would be given: a copy can be made of it before any task asks for it.
+    """
+    from .wdl.inputs import file_values
+
+    found = dict(bound)
+    for declared in plan.inputs:
+        if declared.name not in found and declared.default is not None:
+            default = {declared.name: declared.default}
+            if any(map(is_web, file_values(plan, default))):
+                found.update(default)
+    return found
+
+
 def may_take(settings: EcsSettings, uri: str) -> bool:
     """Whether the deployment lets runs take a file: from the workspace, or from one of ``input_prefixes``.
 
-    :param uri: of a file, or of a directory with or without its slash.
+    :param uri: of a file, or of a directory with or without its slash; or an http(s) URL.
     """
     if not settings.input_prefixes:
         return True
@@ -300,7 +343,7 @@ def may_take(settings: EcsSettings, uri: str) -> bool:
 
 
 def _check_allowed(settings: EcsSettings, files: Iterable[str]) -> None:
-    refused = [uri for uri in dict.fromkeys(files) if uri.startswith("s3://") and not may_take(settings, uri)]
+    refused = [uri for uri in dict.fromkeys(files) if uri.startswith(("s3://", *WEB)) and not may_take(settings, uri)]
     if refused:
         raise InputsError(
             [Problem(f"runs may not take files from there: {uri}") for uri in refused],
@@ -317,7 +360,8 @@ def _check_files(store: RunStore, files: Iterable[str]) -> list[str]:
     wrong = [uri for uri in uris if not uri.startswith("s3://") or not all(split_uri(uri))]
     if wrong:
         raise InputsError(
-            [Problem(f"not an s3:// URI of a file: {uri}") for uri in wrong], hint="files of a run come from S3"
+            [Problem(f"not an s3:// URI of a file: {uri}") for uri in wrong],
+            hint="files of a run come from S3, or by http(s)://",
         )
     found = side_by_side(lambda uri: _as_found(store, uri), uris)
     missing = [uri for uri, readable in zip(uris, found, strict=True) if readable is None]

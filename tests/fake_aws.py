@@ -30,6 +30,7 @@ class FakeS3:
         self.shorten = 0
         self.failures: list[str] = []
         self.undeletable = ""
+        self.uploads: dict[str, dict[int, bytes]] = {}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
         self.calls.append(("put", Key))
@@ -62,6 +63,25 @@ class FakeS3:
         for key in keys:
             self.objects.pop((Bucket, key), None)
         return {}
+
+    def create_multipart_upload(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        self.uploads[f"upload {Key}"] = {}
+        return {"UploadId": f"upload {Key}"}
+
+    def upload_part(self, *, Bucket: str, Key: str, UploadId: str, PartNumber: int, Body: bytes) -> dict[str, Any]:
+        self.uploads[UploadId][PartNumber] = Body
+        return {"ETag": f"part {PartNumber}"}
+
+    def complete_multipart_upload(
+        self, *, Bucket: str, Key: str, UploadId: str, MultipartUpload: dict[str, Any]
+    ) -> None:
+        parts = self.uploads.pop(UploadId)
+        assert MultipartUpload["Parts"] == [{"PartNumber": n, "ETag": f"part {n}"} for n in sorted(parts)]
+        self.objects[Bucket, Key] = b"".join(parts[number] for number in sorted(parts))
+
+    def abort_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str) -> None:
+        self.calls.append(("abort", Key))
+        self.uploads.pop(UploadId)
 
     def list_objects_v2(
         self, *, Bucket: str, Prefix: str, MaxKeys: int = 1000, Delimiter: str = "", ContinuationToken: str = "0"

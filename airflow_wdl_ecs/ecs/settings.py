@@ -51,7 +51,8 @@ class EcsSettings(ResourceSettings):
         (),
         "list",
         "S3 prefixes from which runs may take files, besides the workspace; empty for all that the roles may read. "
-        "It holds for inputs that a person gives, for URIs in the WDL and for those that expressions compose.",
+        "It holds for inputs that a person gives, for URIs in the WDL and for those that expressions compose. Prefixes "
+        "of http(s) URLs, too: where a public address will not do, it has to be named here.",
         example="s3://incoming/, s3://references/hg38/",
     )
     sensitive_inputs: tuple[str, ...] = setting(
@@ -280,7 +281,8 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
         yield f"container_root must be an absolute folder, not {s.container_root!r}; set {how_to_set('container_root')}"
     for name in ("readable_prefixes", "input_prefixes"):
         for prefix in getattr(s, name):
-            if not prefix.startswith("s3://") or prefix == "s3://":
+            web = ("http://", "https://") if name == "input_prefixes" else ()
+            if not prefix.startswith(("s3://", *web)) or prefix.endswith("://"):
                 yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
 
 
