@@ -20,8 +20,10 @@ from weakref import WeakValueDictionary
 
 from .aws import Clients, side_by_side
 from .ecs.console import is_amazon
+from .ecs.mounts import mounts_of, path_of
 from .ecs.settings import EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
+from .given_files import fetched, on_mounts, with_web_defaults
 from .plan import Plan, Shard
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import Layout, RunStore, split_uri
@@ -91,6 +93,7 @@ class Run:
             self.beside,
             most_shards=self.settings.max_shards,
             shared=self.shared,
+            mounted=self.mounted,
         )
 
     @cached_property
@@ -99,6 +102,10 @@ class Run:
         from .wdl.beside import Beside
 
         return Beside(self.plan.files, self.store.layout.named(BESIDE))
+
+    def mounted(self, path: str) -> str | None:
+        """What a path or URI on a shared file system is called in the container; None for anything else."""
+        return path_of(mounts_of(self.settings.mounts), path)
 
     def check_staged(self, items: Iterable[StageIn]) -> None:
         """Refuse what a call may not be given, wherever its URI came from.
@@ -169,12 +176,14 @@ def begin_run(
         raise
     layout = Layout(settings.workspace, dag_id, run_id, scope)
     s3 = clients("s3")
-    bound = with_web_defaults(plan, bound)
-    given = list(file_values(plan, bound))
+    bound = on_mounts(settings, plan, with_web_defaults(plan, bound))
+    shared = mounts_of(settings.mounts)
+    given = [path for path in file_values(plan, bound) if path_of(shared, path) is None]
     _check_allowed(settings, given)
     readable = _check_files(RunStore(s3, layout), [uri for uri in given if not is_web(uri)])
     if any(map(is_web, given)):
-        bound = _fetched(settings, s3, RunStore(s3, layout), plan, bound)
+        named = bool(settings.input_prefixes)  # then the deployer has named all that may be fetched
+        bound = fetched(s3, RunStore(s3, layout), plan, bound, public=not named)
     encoded = json.dumps(bound, sort_keys=True).encode()
     about = {
         "format": FORMAT,
@@ -246,8 +255,9 @@ def _shared_by_shards(run: Run, about: Mapping[str, Any], call: str) -> dict[str
 
     upstream = run.plan.call_by_id[call].upstream
     epochs = dict(zip(upstream, side_by_side(run.store.epoch, list(upstream)), strict=True))
-    readable = tuple(_readable(about, run.settings))
-    key = (run.folder, call, about["plan"], about["inputs"], readable, run.settings.max_shards, tuple(epochs.items()))
+    readable, s = tuple(_readable(about, run.settings)), run.settings
+    of_settings = (readable, s.max_shards, tuple(s.mounts.items()))
+    key = (run.folder, call, about["plan"], about["inputs"], of_settings, tuple(epochs.items()))
     with _sharing:
         shared = _shared.get(key)
         if shared is None:
@@ -288,45 +298,6 @@ def _run(
         sensitive,
         is_amazon(ecs.endpoint_url),
     )
-
-
-def _fetched(settings: EcsSettings, s3: Any, store: RunStore, plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with copies of their files that are on the web.
-
-    :raises InputsError: for what cannot be fetched, and for directories, which the web does not have.
-    """
-    from .wdl.inputs import PathAt, map_paths
-    from .web_inputs import copied, shown
-
-    files: list[str] = []
-    directories: list[str] = []
-
-    def note(at: PathAt) -> str:
-        if is_web(at.value):
-            (directories if at.directory else files).append(at.value)
-        return at.value
-
-    map_paths(plan, bound, note)
-    if directories:
-        raise InputsError([Problem(f"a Directory cannot be fetched from the web: {shown(url)}") for url in directories])
-    copies = copied(s3, store, files, named=lambda url: bool(settings.input_prefixes) and may_take(settings, url))
-    return map_paths(plan, bound, lambda at: copies.get(at.value, at.value))
-
-
-def with_web_defaults(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with the defaults of those that are not given where these name files of the web.
-
-    Such a default is what a run would be given: a copy can be made of it before any task asks for it.
-    """
-    from .wdl.inputs import file_values
-
-    found = dict(bound)
-    for declared in plan.inputs:
-        if declared.name not in found and declared.default is not None:
-            default = {declared.name: declared.default}
-            if any(map(is_web, file_values(plan, default))):
-                found.update(default)
-    return found
 
 
 def may_take(settings: EcsSettings, uri: str) -> bool:

@@ -14,7 +14,7 @@ import ssl
 import time
 import urllib.error
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -46,13 +46,11 @@ def is_web(path: str) -> bool:
     return path.startswith(WEB)
 
 
-def copied(
-    s3: Any, store: RunStore, urls: Iterable[str], *, named: Callable[[str], bool] = lambda url: False
-) -> dict[str, str]:
+def copied(s3: Any, store: RunStore, urls: Iterable[str], *, public: bool = True) -> dict[str, str]:
     """Copy files of the web into the run's folder, unless they are there; where each is.
 
     :param urls: as the caller gave them.
-    :param named: whether the deployer has named where a URL leads, so that it need not be public.
+    :param public: whether they have to be at addresses that everybody can reach.
     :raises InputsError: for every URL that no second try would give.
     :raises WdlEcsError: for a server that does not answer, or a connection that breaks off again and again.
     """
@@ -73,7 +71,7 @@ def copied(
 
     def copy(url: str) -> None:
         try:
-            copy_of = _Source(url, public=not named(url)).copy_to(s3, where[url])
+            copy_of = _Source(url, public=public).copy_to(s3, where[url])
             known[_digest(url)] = {"uri": where[url], **copy_of}
         except InputsError as error:
             problems.extend(error.problems)

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import Problem, SettingsError
+from .mounts import wrong_mounts
 from .resource_settings import ResourceSettings
 from .setting import SECTION, TYPES, how_to_set, read, setting
 
@@ -271,6 +272,7 @@ def _problems(s: EcsSettings) -> Iterator[str]:
         if 0 < most < getattr(s, name):
             yield f"{name} is {getattr(s, name)}, and max_{name} is {most}; set {how_to_set(name)}"
     yield from _wrong_places(s)
+    yield from _wrong_mounts(s)
     yield from _contradictions(s)
 
 
@@ -284,6 +286,11 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
             web = ("http://", "https://") if name == "input_prefixes" else ()
             if not prefix.startswith(("s3://", *web)) or prefix.endswith("://"):
                 yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
+
+
+def _wrong_mounts(s: EcsSettings) -> Iterator[str]:
+    found = wrong_mounts(s.mounts, container_root=s.container_root, fargate=s.fargate, task_role=bool(s.task_role_arn))
+    yield from (f"mounts: {text}; set {how_to_set('mounts')}" for text in found)
 
 
 def _contradictions(s: EcsSettings) -> Iterator[str]:
