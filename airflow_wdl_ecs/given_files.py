@@ -5,7 +5,7 @@ What a run was given has passed the check of its types; here its files get the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .ecs.mounts import mounts_of, path_of
@@ -57,10 +57,12 @@ def with_web_defaults(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def fetched(s3: Any, store: RunStore, plan: Plan, bound: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
+def fetched(
+    s3: Any, store: RunStore, plan: Plan, bound: Mapping[str, Any], *, named: Collection[str]
+) -> dict[str, Any]:
     """The inputs with copies of their files that are on the web.
 
-    :param public: whether these have to be at addresses that everybody can reach.
+    :param named: prefixes of URLs; what a prefix with a host names need not be where everybody can reach it.
     :raises InputsError: for what cannot be fetched, and for directories, which the web does not have.
     """
     from .wdl.inputs import PathAt, map_paths
@@ -76,5 +78,5 @@ def fetched(s3: Any, store: RunStore, plan: Plan, bound: Mapping[str, Any], *, p
     map_paths(plan, bound, note)
     if directories:
         raise InputsError([Problem(f"a Directory cannot be fetched from the web: {shown(url)}") for url in directories])
-    copies = copied(s3, store, files, public=public)
+    copies = copied(s3, store, files, named=named)
     return map_paths(plan, bound, lambda at: copies.get(at.value, at.value))

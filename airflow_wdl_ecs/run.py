@@ -182,8 +182,7 @@ def begin_run(
     _check_allowed(settings, given)
     readable = _check_files(RunStore(s3, layout), [uri for uri in given if not is_web(uri)])
     if any(map(is_web, given)):
-        named = bool(settings.input_prefixes)  # then the deployer has named all that may be fetched
-        bound = fetched(s3, RunStore(s3, layout), plan, bound, public=not named)
+        bound = fetched(s3, RunStore(s3, layout), plan, bound, named=settings.input_prefixes)
     encoded = json.dumps(bound, sort_keys=True).encode()
     about = {
         "format": FORMAT,

@@ -46,15 +46,16 @@ def is_web(path: str) -> bool:
     return path.startswith(WEB)
 
 
-def copied(s3: Any, store: RunStore, urls: Iterable[str], *, public: bool = True) -> dict[str, str]:
+def copied(s3: Any, store: RunStore, urls: Iterable[str], *, named: Iterable[str] = ()) -> dict[str, str]:
     """Copy files of the web into the run's folder, unless they are there; where each is.
 
     :param urls: as the caller gave them.
-    :param public: whether they have to be at addresses that everybody can reach.
+    :param named: prefixes of URLs; what a prefix with a host names need not be where everybody can reach it.
     :raises InputsError: for every URL that no second try would give.
     :raises WdlEcsError: for a server that does not answer, or a connection that breaks off again and again.
     """
     wanted = sorted(set(urls))
+    hosts = [f"{prefix.rstrip('/')}/" for prefix in named if is_web(prefix) and not prefix.endswith("://")]
     where = {}
     problems: list[Problem] = []
     for url in wanted:
@@ -71,7 +72,7 @@ def copied(s3: Any, store: RunStore, urls: Iterable[str], *, public: bool = True
 
     def copy(url: str) -> None:
         try:
-            copy_of = _Source(url, public=public).copy_to(s3, where[url])
+            copy_of = _Source(url, public=not url.startswith(tuple(hosts))).copy_to(s3, where[url])
             known[_digest(url)] = {"uri": where[url], **copy_of}
         except InputsError as error:
             problems.extend(error.problems)

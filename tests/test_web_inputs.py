@@ -230,7 +230,7 @@ def test_a_directory_is_not_on_the_web(web: Web, clients: Any) -> None:
 
 
 def test_prefixes_say_what_may_be_fetched_and_what_need_not_be_public(web: Web, clients: Any) -> None:
-    settings = replace(COMPLETE, input_prefixes=("https://h/data/", "http://intern/"))
+    settings = replace(COMPLETE, input_prefixes=("https://h/data/", "http://intern"))
     plan = compile_wdl(WORKFLOW)
     with pytest.raises(InputsError, match=r"may not take files from there: https://h/a\.txt"):
         begin_run(settings, clients, plan, {"a": "https://h/a.txt", "more": [], "t.list": None}, dag_id="d", run_id="r")
@@ -238,6 +238,12 @@ def test_prefixes_say_what_may_be_fetched_and_what_need_not_be_public(web: Web, 
     given = {"a": "https://h/data/a.txt", "more": [], "t.list": "http://intern/l"}
     begin_run(settings, clients, plan, given, dag_id="d", run_id="r")
     assert {public for *_, public in web.asked} == {False}
+    web.asked.clear()
+    web.files["https://elsewhere/a"] = b""
+    settings = replace(settings, input_prefixes=("https://", "http://intern"))
+    given = {"a": "https://elsewhere/a", "more": [], "t.list": "http://intern/l"}
+    begin_run(settings, clients, plan, given, dag_id="d", run_id="r2")
+    assert {url: public for url, _, public in web.asked} == {"https://elsewhere/a": True, "http://intern/l": False}
 
 
 class _Server(BaseHTTPRequestHandler):

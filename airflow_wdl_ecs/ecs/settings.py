@@ -284,7 +284,7 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
     for name in ("readable_prefixes", "input_prefixes"):
         for prefix in getattr(s, name):
             web = ("http://", "https://") if name == "input_prefixes" else ()
-            if not prefix.startswith(("s3://", *web)) or prefix.endswith("://"):
+            if not prefix.startswith(("s3://", *web)) or prefix == "s3://":
                 yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
 
 
