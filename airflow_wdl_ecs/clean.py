@@ -19,6 +19,7 @@ from typing import Any
 
 from .aws import aws_errors, patient, side_by_side
 from .errors import AwsError, SettingsError, WdlEcsError
+from .plan import Plan
 from .storage import Layout, RunStore, name_of, split_uri
 
 CLEANED = "cleaned.json"
@@ -94,13 +95,16 @@ def clean_run(
     :raises WdlEcsError: if there is no such run, it may still run, it has failed, or something cannot be deleted.
     """
     store = RunStore(s3, layout)
-    if not isinstance(store.get_json(layout.named("run.json")), dict):
+    about = store.get_json(layout.named("run.json"))
+    if not isinstance(about, dict):
         raise WdlEcsError(
             f"there is no run in {layout.folder}",
             hint="check DAG_ID/RUN_ID and the workspace; a run of an operator on its own is named by --task",
         )
     _check_ended(layout, ask(layout.dag_id, layout.run_id), ended=ended)
     outputs = store.get_json(layout.named("outputs.json"))
+    if outputs is None:
+        outputs = _outputs_of_one_call(store, store.plan(str(about["plan"])))
     if outputs is None and not failed:
         raise WdlEcsError(
             f"run {layout.run_id} of {layout.dag_id} has no outputs: it has failed, and can be taken up from what it "
@@ -111,6 +115,13 @@ def clean_run(
     if not dry_run:
         delete(s3, store, found)
     return found
+
+
+def _outputs_of_one_call(store: RunStore, plan: Plan) -> Any:
+    """The outputs of an operator on its own, which are those of its call; None if it has none, or is no such run."""
+    if len(plan.calls) != 1 or len(plan.sections) != 1:
+        return None
+    return store.get_json(f"{store.layout.shard(plan.calls[0].id, ())}outputs.json")
 
 
 def clean_finished(s3: Any, store: RunStore, outputs: Any) -> Cleaning:

@@ -9,6 +9,8 @@ import pytest
 from airflow_wdl_ecs import aws
 from airflow_wdl_ecs.clean import AT_ONCE, CLEANED, LARGEST_LOG, clean_finished, clean_run, hint_if_cleaned
 from airflow_wdl_ecs.errors import AwsError, SettingsError, WdlEcsError
+from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 from .fabricated_run import FabricatedRun, attempt
 from .fake_aws import FakeS3
@@ -134,6 +136,28 @@ def test_a_run_that_failed_keeps_what_it_can_be_taken_up_from(s3: FakeS3, run: F
     with pytest.raises(WdlEcsError, match="has no outputs"):
         clean(s3, run, lambda *_: "failed")
     assert clean(s3, run, lambda *_: "failed", failed=True).files == 5
+
+
+TASK = """
+version 1.0
+task one { command <<< >>> output { File kept = "kept" } }
+"""
+
+
+def test_the_outputs_of_an_operator_on_its_own_are_those_of_its_call(s3: FakeS3) -> None:
+    plan = compile_wdl(TASK, task="one")
+    layout = Layout("s3://bucket/wdl", "d", "r", "align")
+    store = RunStore(s3, layout)
+    store.put_plan(plan)
+    store.put_json(layout.named("run.json"), {"plan": plan.digest})
+    prefix = layout.attempt("one", (), 0)
+    for name in ("kept", "scratch"):
+        store.put(f"{prefix}work/{name}", b"x")
+    with pytest.raises(WdlEcsError, match="has no outputs"):
+        clean_run(s3, layout, ended)
+    store.put_json(f"{layout.shard('one', ())}outputs.json", {"outputs": {"kept": f"{prefix}work/kept"}})
+    assert clean_run(s3, layout, ended).uris == (f"{prefix}work/scratch",)
+    assert store.exists(f"{prefix}work/kept")
 
 
 def test_a_folder_without_a_run_is_said_to_be_one(s3: FakeS3, run: FabricatedRun) -> None:
