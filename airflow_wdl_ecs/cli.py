@@ -18,7 +18,7 @@ from . import __version__
 from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
 
 COMMANDS = (
-    *("run", "report", "orphans", "doctor", "check", "inputs", "generate", "local", "standalone"),
+    *("run", "report", "orphans", "clean", "doctor", "check", "inputs", "generate", "local", "standalone"),
     "infrastructure",
 )
 PROGRAM = "airflow-wdl-ecs"

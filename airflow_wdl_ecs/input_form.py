@@ -19,7 +19,8 @@ from .parameter_meta import ParameterMeta, read_parameter_meta
 from .plan import Input
 
 OPTIONAL_SECTION = "Optional inputs"
-S3_URI = "^s3://[^/]+/."
+FILE_URI = "^(s3|https?|efs)://[^/]+/.|^/."
+"""Where a file of a deployment may be: in S3, on the web, or on a shared file system (see the setting ``mounts``)."""
 _PATHS = ("file-path", "directory-path")
 _NUMBERS = re.compile(r"Array\[(Int|Float)\??\]\+?\??")
 _NUMBER = r"^-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?$"
@@ -169,7 +170,7 @@ def _constrained(schema: Schema, meta: ParameterMeta, default: Any) -> Schema:
     if kind in ("integer", "number"):
         found.update(_bounds(meta, default))
     elif kind == "string" and default is None:
-        pattern = meta.pattern or (S3_URI if schema.get("format") in _PATHS else "")
+        pattern = meta.pattern or (FILE_URI if schema.get("format") in _PATHS else "")
         found.update({"pattern": pattern} if pattern else {})
     return found
 

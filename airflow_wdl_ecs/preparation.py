@@ -53,9 +53,10 @@ def prepare(
         runtime_overrides=run.evaluation.runtime_overrides(who.call),
         identity=who,
         beside=run.beside,
+        mounted=run.mounted,
     )
     image = usable_image(evaluation.images, run.settings)
-    run.check_staged(evaluation.stage_in)
+    run.check_staged([*evaluation.stage_in, *evaluation.not_staged])
     asked = resources_of(evaluation.runtime)
     policy = with_time_limit(policy_of(evaluation.runtime), run.settings)
     request = TaskRequest(

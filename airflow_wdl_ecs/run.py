@@ -20,12 +20,15 @@ from weakref import WeakValueDictionary
 
 from .aws import Clients, side_by_side
 from .ecs.console import is_amazon
+from .ecs.mounts import mounts_of, path_of
 from .ecs.settings import CALL_CACHE_MODES, EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
+from .given_files import fetched, on_mounts, with_web_defaults
 from .plan import Plan, Shard
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import Layout, RunStore, split_uri
 from .task import StageIn
+from .web_inputs import WEB, is_web
 
 if TYPE_CHECKING:
     from .wdl.beside import Beside
@@ -97,6 +100,7 @@ class Run:
             self.beside,
             most_shards=self.settings.max_shards,
             shared=self.shared,
+            mounted=self.mounted,
         )
 
     @cached_property
@@ -105,6 +109,10 @@ class Run:
         from .wdl.beside import Beside
 
         return Beside(self.plan.files, self.store.layout.named(BESIDE))
+
+    def mounted(self, path: str) -> str | None:
+        """What a path or URI on a shared file system is called in the container; None for anything else."""
+        return path_of(mounts_of(self.settings.mounts), path)
 
     def check_staged(self, items: Iterable[StageIn]) -> None:
         """Refuse what a call may not be given, wherever its URI came from.
@@ -179,9 +187,13 @@ def begin_run(
         raise
     layout = Layout(settings.workspace, dag_id, run_id, scope)
     s3 = clients("s3")
-    given = list(file_values(plan, bound))
+    bound = on_mounts(settings, plan, with_web_defaults(plan, bound))
+    shared = mounts_of(settings.mounts)
+    given = [path for path in file_values(plan, bound) if path_of(shared, path) is None]
     _check_allowed(settings, given)
-    readable = _check_files(RunStore(s3, layout), given)
+    readable = _check_files(RunStore(s3, layout), [uri for uri in given if not is_web(uri)])
+    if any(map(is_web, given)):
+        bound = fetched(s3, RunStore(s3, layout), plan, bound, named=settings.input_prefixes)
     encoded = json.dumps(bound, sort_keys=True).encode()
     about = {
         "format": FORMAT,
@@ -254,8 +266,9 @@ def _shared_by_shards(run: Run, about: Mapping[str, Any], call: str) -> dict[str
 
     upstream = run.plan.call_by_id[call].upstream
     epochs = dict(zip(upstream, side_by_side(run.store.epoch, list(upstream)), strict=True))
-    readable = tuple(_readable(about, run.settings))
-    key = (run.folder, call, about["plan"], about["inputs"], readable, run.settings.max_shards, tuple(epochs.items()))
+    readable, s = tuple(_readable(about, run.settings)), run.settings
+    of_settings = (readable, s.max_shards, tuple(s.mounts.items()))
+    key = (run.folder, call, about["plan"], about["inputs"], of_settings, tuple(epochs.items()))
     with _sharing:
         shared = _shared.get(key)
         if shared is None:
@@ -302,7 +315,7 @@ def _run(
 def may_take(settings: EcsSettings, uri: str) -> bool:
     """Whether the deployment lets runs take a file: from the workspace, or from one of ``input_prefixes``.
 
-    :param uri: of a file, or of a directory with or without its slash.
+    :param uri: of a file, or of a directory with or without its slash; or an http(s) URL.
     """
     if not settings.input_prefixes:
         return True
@@ -313,7 +326,7 @@ def may_take(settings: EcsSettings, uri: str) -> bool:
 
 
 def _check_allowed(settings: EcsSettings, files: Iterable[str]) -> None:
-    refused = [uri for uri in dict.fromkeys(files) if uri.startswith("s3://") and not may_take(settings, uri)]
+    refused = [uri for uri in dict.fromkeys(files) if uri.startswith(("s3://", *WEB)) and not may_take(settings, uri)]
     if refused:
         raise InputsError(
             [Problem(f"runs may not take files from there: {uri}") for uri in refused],
@@ -330,7 +343,8 @@ def _check_files(store: RunStore, files: Iterable[str]) -> list[str]:
     wrong = [uri for uri in uris if not uri.startswith("s3://") or not all(split_uri(uri))]
     if wrong:
         raise InputsError(
-            [Problem(f"not an s3:// URI of a file: {uri}") for uri in wrong], hint="files of a run come from S3"
+            [Problem(f"not an s3:// URI of a file: {uri}") for uri in wrong],
+            hint="files of a run come from S3, or by http(s)://",
         )
     found = side_by_side(lambda uri: _as_found(store, uri), uris)
     missing = [uri for uri, readable in zip(uris, found, strict=True) if readable is None]

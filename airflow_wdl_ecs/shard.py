@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from .aws import in_evaluation_thread, in_thread
 from .cached_calls import hit_attempt, shard_cache, was_cleared
+from .clean import hint_if_cleaned
 from .ecs.attributes import Policy
 from .ecs.client import EcsClient
 from .ecs.logs import LogsClient, LogSettings, LogTail, logs_client
@@ -334,6 +335,8 @@ class ShardRun:
         said = "" if result else await in_thread(staging_log, store, prefix)
         stderr = await in_thread(last_words, store, prefix, STDERR_LINES)
         status = classify(task, result, prepared.policy, staging_log=said, stderr="\n".join(stderr))
+        if said and status.kind == "never_started":  # an input may be missing because somebody has cleaned the run
+            status = replace(status, hint=status.hint or await in_thread(hint_if_cleaned, store))
         if not tail.told:
             for line in stderr:
                 self.log.info("stderr: %s", line)

@@ -9,7 +9,7 @@ This module knows neither WDL's grammar, nor ECS's request shapes, nor Airflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -176,6 +176,15 @@ class Files(Protocol):
 
     def write(self, data: bytes, name: str) -> str:
         """Keep what a ``write_*`` function made, under its contents' digest: equal data gives an equal URI."""
+
+
+Mounted = Callable[[str], str | None]
+"""What a path or URI on a shared file system is called in the container; None for anything else."""
+
+
+def nothing_mounted(path: str) -> str | None:
+    """A `Mounted` of no shared file systems."""
+    return None
 
 
 Outputs = dict[str, Any]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 
+from .errors import WdlEcsError
 from .lineage import operator_lineage
 from .links import RUN_LINKS
 from .params import given_inputs
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
     from .ecs.settings import EcsSettings
+    from .run import Run
     from .storage import RunStore
 
 MOST_EXTRA = 32 * 1024
@@ -197,9 +199,22 @@ class WdlOutputsOperator(BaseOperator):
                 if isinstance(asset, Asset):
                     extra = asset_extra(run.folder, outputs, run.secrets, published)
                     context["outlet_events"][asset].extra = extra
+            if run.settings.intermediate_files == "delete":
+                self._delete_intermediates(run, outputs)
             uri, most = run.store.layout.named("outputs.json"), xcom_limit(run.settings)
             found = {name: xcom_value(value) for name, value in outputs.items()}
             return limited(found, most, lambda name: (uri, (name,)))
+
+    def _delete_intermediates(self, run: Run, outputs: Mapping[str, Any]) -> None:
+        """Delete what calls have handed to each other; the run has succeeded, whatever becomes of that."""
+        from .clean import clean_finished
+
+        try:
+            found = clean_finished(run.clients("s3"), run.store, outputs)
+        except WdlEcsError as error:
+            self.log.warning("the intermediate files of the run were not all deleted: %s", error)
+            return
+        self.log.info("deleted %d intermediate files with %d bytes", found.files, found.bytes)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """The files that the workflow was given and those that it gives, for the OpenLineage provider."""

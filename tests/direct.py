@@ -88,6 +88,10 @@ class DirectRunner:
             begin_run(self.settings, self.client, plan, given, dag_id=DAG, run_id=run_id)
 
         await asyncio.to_thread(begin)
+        return await self.run_begun(plan, run_id)
+
+    async def run_begun(self, plan: Plan, run_id: str) -> dict[str, Any]:
+        """Run a workflow that has begun to its outputs; see `run`."""
 
         def opened() -> Run:
             return open_run(self.settings, self.client, DAG, run_id)

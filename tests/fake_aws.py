@@ -31,10 +31,11 @@ def sha256(data: bytes) -> str:
 class FakeS3:
     """The operations of S3 that a run uses; ``calls`` lists them with their keys.
 
-    ``failures`` are error codes that the next lists answer with, the last one first. ``refuse`` says of a copy, or of a
-    part of one, with which code it fails, and of ``lost`` that the answer to a completed upload is; ``about`` is what
-    S3 says of an object besides, ``uploads`` what became of those in parts, ``asked`` the arguments of copies. There is
-    no bucket ``missing``, and nothing may be done with the bucket ``forbidden``.
+    ``failures`` are error codes that the next lists answer with, the last one first; ``undeletable`` is the one that
+    answers for an object that is to be deleted among others. ``refuse`` says of a copy, or of a part of one, with which
+    code it fails, and of ``lost`` that the answer to a completed upload is; ``about`` is what S3 says of an object
+    besides, ``uploads`` what became of those in parts, ``asked`` the arguments of copies. There is no bucket
+    ``missing``, and nothing may be done with the bucket ``forbidden``.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class FakeS3:
         self.calls: list[tuple[str, str]] = []
         self.shorten = 0
         self.failures: list[str] = []
+        self.undeletable = ""
         self.about: dict[tuple[str, str], dict[str, Any]] = {}
         self.refuse: Callable[[str, dict[str, Any]], str | None] = lambda operation, arguments: None
         self.uploads: dict[str, dict[str, Any]] = {}
@@ -72,6 +74,11 @@ class FakeS3:
         assert last < len(data)
         part = self.uploads[UploadId]["parts"][PartNumber] = data[first : last + 1]
         return {"CopyPartResult": {"ETag": etag(part), "ChecksumSHA256": sha256(part)}}
+
+    def upload_part(self, *, UploadId: str, PartNumber: int, Body: bytes, **arguments: Any) -> dict[str, Any]:
+        self._ask("upload_part", arguments)
+        self.uploads[UploadId]["parts"][PartNumber] = Body
+        return {"ETag": etag(Body)}
 
     def complete_multipart_upload(
         self, *, UploadId: str, MultipartUpload: dict[str, Any], **arguments: Any
@@ -137,6 +144,16 @@ class FakeS3:
     def delete_object(self, *, Bucket: str, Key: str) -> None:
         self.calls.append(("delete", Key))
         self.objects.pop((Bucket, Key), None)
+
+    def delete_objects(self, *, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:
+        keys = [item["Key"] for item in Delete["Objects"]]
+        assert 0 < len(keys) <= 1000
+        self.calls.append(("delete many", str(len(keys))))
+        if self.undeletable:
+            return {"Errors": [{"Key": keys[0], "Code": self.undeletable, "Message": "no"}]}
+        for key in keys:
+            self.objects.pop((Bucket, key), None)
+        return {}
 
     def list_objects_v2(
         self, *, Bucket: str, Prefix: str, MaxKeys: int = 1000, Delimiter: str = "", ContinuationToken: str = "0"

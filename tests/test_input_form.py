@@ -205,7 +205,9 @@ def test_an_empty_line_in_a_list_is_refused():
 @pytest.mark.parametrize(
     ("declaration", "right", "wrong"),
     [
-        ("File x", "s3://bucket/a.bam", "/data/a.bam"),
+        ("File x", "s3://bucket/a.bam", "data/a.bam"),
+        ("File x", "https://host/a.bam", "ftp://host/a.bam"),
+        ("File x", "/refs/a.fa", "gs://bucket/a.bam"),
         ("Directory? x", "s3://bucket/a/", "s3://"),
         ("Array[File] x", ["s3://bucket/a.bam"], ["s3://bucket/a.bam", "a.bam"]),
         ("Map[String, File] x", {"a": "s3://bucket/a.bam"}, {"a": "a.bam"}),

@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk import DAG, Asset, task, task_group
 from airflow.utils.state import DagRunState, TaskInstanceState
 
+from airflow_wdl_ecs import host
 from airflow_wdl_ecs.dag import build_dag, wdl_task_group
 from airflow_wdl_ecs.errors import AuthorError
 from airflow_wdl_ecs.storage import Layout, RunStore, key_safe
@@ -175,9 +176,42 @@ def test_a_plan_is_found_beside_the_dag_file(tmp_path):
     assert names["dag"].dag_id == "beside"
 
 
+FILES = """
+version 1.0
+workflow files {
+    call make
+    call use { input: made = make.made }
+    output { File kept = use.kept  File same = make.both[0]  Int lines = use.lines }
+}
+task make {
+    command <<< echo one > a; echo two > b; echo three > c >>>
+    output { File made = "a"  Array[File] both = ["b", "c"] }
+}
+task use {
+    input { File made }
+    command <<< cat '~{made}' > kept; wc -l < kept >>>
+    output { File kept = "kept"  Int lines = read_int(stdout()) }
+}
+"""
+
+
 @pytest.mark.local
 @pytest.mark.airflow
 class TestRuns:
+    def test_intermediate_files_are_deleted_after_a_success_where_that_is_set(self, airflow_on_embedded_aws):
+        settings = {"intermediate_files": "delete"}
+        dag_run = run(build_dag(compile_wdl(FILES), dag_id="tidy", settings=settings))
+        assert dag_run.state == DagRunState.SUCCESS
+        outputs, made = xcom(dag_run, "outputs"), xcom(dag_run, "make")
+        resolved = host.resolve_settings()
+        store = RunStore(host.airflow_clients(resolved)("s3"), Layout(resolved.workspace, "tidy", dag_run.run_id))
+        assert store.exists(outputs["kept"])
+        assert store.exists(outputs["same"])
+        assert outputs["same"] == made["both"][0]
+        assert not store.exists(made["made"])
+        assert not store.exists(made["both"][1])
+        assert store.get_json(store.layout.named("cleaned.json"))["files"] == 2
+
     def test_templates_give_values_of_the_inputs_types(self, airflow_on_embedded_aws):
         inputs = {
             "id": "{{ params.given }}",

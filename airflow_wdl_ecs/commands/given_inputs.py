@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import InputsError, Problem
+from ..errors import InputsError, Problem, SettingsError
+from ..local.airflow_home import MOUNTS_VARIABLE
 from ..plan import Plan
 from ..wdl.inputs import bind_inputs, map_files, parse_assignments, resolve_name
 from ..wdl.web import open_url
@@ -194,6 +195,18 @@ def _empty(plan: Plan, name: str) -> Any:
     return ""
 
 
+def is_shared(path: str) -> bool:
+    """Whether a file is on what the embedded ECS shows to every task, so that nobody uploads it."""
+    from ..ecs.mounts import mounts_of, path_of
+    from ..ecs.setting import read
+
+    try:
+        pairs = read(os.environ.get(MOUNTS_VARIABLE, ""), "pairs")
+    except ValueError as error:
+        raise SettingsError(f"{MOUNTS_VARIABLE}: {error}") from None
+    return path.startswith("efs://") or path_of(mounts_of(pairs), path) is not None
+
+
 def _with_files(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs with local files by their absolute paths, each of which exists; URLs stay as they are."""
     problems: list[Problem] = []
@@ -202,7 +215,7 @@ def _with_files(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
 
         def local(path: str, name: str = name) -> str:
             path = path.removeprefix("file://")
-            if path.startswith(("s3://", *WEB)):
+            if path.startswith(("s3://", *WEB)) or is_shared(path):
                 return path
             if "://" in path:
                 problems.append(Problem(f"input {name}: {path}: only local files, s3:// and http(s):// can be read"))

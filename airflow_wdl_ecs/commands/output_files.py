@@ -24,6 +24,8 @@ def place_outputs(plan: Plan, outputs: Mapping[str, Any], folder: Path) -> tuple
     targets: dict[str, str] = {}
 
     def place(name: str, found: PathAt) -> str:
+        if not found.value.startswith("s3://"):
+            return found.value  # on a shared file system
         uri = f"{found.value.rstrip('/')}/" if found.directory else found.value
         path = folder.joinpath("out", name, *found.steps, PurePosixPath(uri).name)
         return targets.setdefault(uri, str(path))

@@ -170,10 +170,13 @@ class LocalRun:
         :raises CallError: if the run failed.
         """
         from ..wdl.inputs import file_values, map_files
+        from .given_inputs import is_shared
         from .output_files import place_outputs
 
         service = client.connect(self.home, self.progress.say)
-        paths = [path for path in file_values(self.plan, inputs) if not path.startswith("s3://")]
+        paths = [
+            path for path in file_values(self.plan, inputs) if not path.startswith("s3://") and not is_shared(path)
+        ]
         uris: dict[str, str] = service.ask("upload", paths=paths)["uris"] if paths else {}
         conf = map_files(self.plan, inputs, lambda path: uris.get(path, path))
         said = {CALL_CACHE: self.call_cache} if self.call_cache else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .setting import setting
@@ -82,4 +83,12 @@ class PlacementSettings:
     )
     container_root: str = setting(
         "/wdl", "text", "Absolute folder in the containers under which every attempt has its own.", example="/scratch"
+    )
+    mounts: Mapping[str, str] = setting(
+        {},
+        "pairs",
+        "Shared file systems with reference data, by their path in the command's container: "
+        "efs://fs-ID/folder?access_point=fsap-ID&iam=true, or on EC2 host:///folder. Files on them are not staged. "
+        "Read-only, unless with write=true.",
+        example="/refs=efs://fs-0a1b2c3d/genomes, /scratch=host:///mnt/fsx?write=true",
     )

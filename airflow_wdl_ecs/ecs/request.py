@@ -15,6 +15,7 @@ from typing import Any
 
 from ..task import CallIdentity, TaskRequest
 from .images import credentials_of
+from .mounts import mount_points, mounts_of, volumes
 from .resources import TaskSize, fargate_pair
 from .settings import EcsSettings
 from .staging import END, Stage, library
@@ -84,7 +85,10 @@ def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0, ebs: boo
     cpu, memory = fargate_pair(1024, 2048) or (1024, 2048)
     arguments: dict[str, Any] = {
         "containerDefinitions": containers,
-        "volumes": [{"name": _VOLUME, "configuredAtLaunch": True} if ebs else {"name": _VOLUME, "host": {}}],
+        "volumes": [
+            {"name": _VOLUME, "configuredAtLaunch": True} if ebs else {"name": _VOLUME, "host": {}},
+            *volumes(mounts_of(settings.mounts)),
+        ],
         "networkMode": "awsvpc" if settings.subnets else "bridge",
         "requiresCompatibilities": ["FARGATE" if settings.fargate else "EC2"],
         # Only defaults: RunTask overrides both. Fargate refuses a definition without them.
@@ -251,6 +255,8 @@ def _container(
     credentials = credentials_of(image, settings)
     if credentials:
         container["repositoryCredentials"] = {"credentialsParameter": credentials}
+    if name == COMMAND:
+        container["mountPoints"] += mount_points(mounts_of(settings.mounts))
     if after:
         container["dependsOn"] = [{"containerName": after[0], "condition": after[1]}]
     if gpu:

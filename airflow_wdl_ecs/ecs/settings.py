@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import Problem, SettingsError
+from .mounts import wrong_mounts
 from .publish_settings import PublishSettings
 from .setting import SECTION, TYPES, how_to_set, read, setting
 
@@ -54,7 +55,8 @@ class EcsSettings(PublishSettings):
         (),
         "list",
         "S3 prefixes from which runs may take files, besides the workspace; empty for all that the roles may read. "
-        "It holds for inputs that a person gives, for URIs in the WDL and for those that expressions compose.",
+        "It holds for inputs that a person gives, for URIs in the WDL and for those that expressions compose. Prefixes "
+        "of http(s) URLs, too: where a public address will not do, it has to be named here.",
         example="s3://incoming/, s3://references/hg38/",
     )
     sensitive_inputs: tuple[str, ...] = setting(
@@ -92,6 +94,14 @@ class EcsSettings(PublishSettings):
         "Bytes of JSON that an XCom has at most; of larger values it says where in the run's folder they are. 0 for no "
         "limit. An XCom backend of the deployment's own gets all values as they are.",
         example="0",
+    )
+    intermediate_files: str = setting(
+        "keep",
+        "text",
+        "What becomes of the files that calls have handed to each other when a run has succeeded: delete, or keep them "
+        "until somebody cleans the run. Its outputs, records and logs stay.",
+        example="delete",
+        choices=("keep", "delete"),
     )
     max_shards: int = setting(
         100_000,
@@ -286,6 +296,7 @@ def _problems(s: EcsSettings) -> Iterator[str]:
         if 0 < most < getattr(s, name):
             yield f"{name} is {getattr(s, name)}, and max_{name} is {most}; set {how_to_set(name)}"
     yield from _wrong_places(s)
+    yield from _wrong_mounts(s)
     yield from _contradictions(s)
 
 
@@ -296,9 +307,15 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
         yield f"container_root must be an absolute folder, not {s.container_root!r}; set {how_to_set('container_root')}"
     for name in ("readable_prefixes", "input_prefixes", "publish_prefixes", "call_cache_prefix"):
         given = getattr(s, name)
+        web = ("http://", "https://") if name == "input_prefixes" else ()
         for prefix in (given,) if given and isinstance(given, str) else given:
-            if not prefix.startswith("s3://") or prefix == "s3://":
+            if not prefix.startswith(("s3://", *web)) or prefix == "s3://":
                 yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
+
+
+def _wrong_mounts(s: EcsSettings) -> Iterator[str]:
+    found = wrong_mounts(s.mounts, container_root=s.container_root, fargate=s.fargate, task_role=bool(s.task_role_arn))
+    yield from (f"mounts: {text}; set {how_to_set('mounts')}" for text in found)
 
 
 def _contradictions(s: EcsSettings) -> Iterator[str]:

@@ -48,19 +48,27 @@ stored() {
     # A backslash before a wildcard is no escape for s5cmd, so names are given raw wherever they are one file's.
     "s5cmd": """\
 export S3_ENDPOINT_URL="${S3_ENDPOINT_URL:-${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}}}"
-fetch_file() { s5cmd --log error cp --raw "$1" "$2"; }
+# ECS names a region, in which s5cmd looks for every bucket. Without a name it asks where each is, which takes longer.
+elsewhere() {
+  [[ $said == *BucketRegionError* ]] && said=$(unset AWS_REGION AWS_DEFAULT_REGION; s5cmd --log error "$@" 2>&1)
+}
+fetch_file() {
+  local said
+  said=$(s5cmd --log error cp --raw "$1" "$2" 2>&1) || elsewhere cp --raw "$1" "$2" || { echo "$said" >&2; return 1; }
+}
 fetch_list() {
-  local lines code=0
-  s5cmd --log error run "$1" || code=$?
+  local lines said code=0
+  said=$(s5cmd --log error run "$1" 2>&1) || code=1
   # If there is a second time, only what is not there in its full size is fetched.
   lines=$'\\n'$(<"$1")
   printf '%s\\n' "${lines//$'\\n'cp --raw/$'\\n'cp --no-clobber --if-size-differ --raw}" >"$1"
-  return "$code"
+  (( code == 0 )) || elsewhere run "$1" || { echo "$said" >&2; return 1; }
 }
 fetch_folder() {
   local said
-  # An empty folder has no object, and that is an error to s5cmd.
-  said=$(s5cmd --log error cp "$1*" "$2/" 2>&1) || [[ $said == *"no object found"* ]] || { echo "$said" >&2; return 1; }
+  said=$(s5cmd --log error cp "$1*" "$2/" 2>&1) || elsewhere cp "$1*" "$2/" ||
+    # An empty folder has no object, and that is an error to s5cmd.
+    [[ $said == *"no object found"* ]] || { echo "$said" >&2; return 1; }
 }
 put_file() { s5cmd --log error cp --raw "$1" "$2"; }
 put_folder() { REPLY=; s5cmd --log error cp "$1/" "$2"; }

@@ -19,6 +19,8 @@ from ..errors import SettingsError
 
 HOME_VARIABLE = "AIRFLOW_WDL_ECS_HOME"
 IDLE_VARIABLE = "AIRFLOW_WDL_ECS_IDLE_MINUTES"
+MOUNTS_VARIABLE = "AIRFLOW_WDL_ECS_MOUNTS"
+"""The setting ``mounts`` of the embedded Airflow, which reads no configuration of the user's; read when it starts."""
 DEFAULT_IDLE_MINUTES = 30.0
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import SettingsError
-from .airflow_home import AirflowHome
+from .airflow_home import MOUNTS_VARIABLE, AirflowHome
 from .endpoint import Endpoint, read_endpoint
 from .pace import SCHEDULER, TRIGGERER, pace_scheduler, pace_triggerer, wake_others
 
@@ -230,6 +230,8 @@ def aws_environment(endpoint: Endpoint) -> dict[str, str]:
         "poll_fastest": "0.05",
         "poll_slowest": "2",
     }
+    if mounts := os.environ.get(MOUNTS_VARIABLE):
+        settings["mounts"] = mounts
     variables = {f"AIRFLOW__WDL_ECS__{name.upper()}": value for name, value in settings.items()}
     return {**variables, "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}
 

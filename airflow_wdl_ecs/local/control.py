@@ -165,6 +165,19 @@ class Control:
         for finding in examine(embedded_checks(Deployment(resolve_settings(), lambda name: self._client(name)[0]))):
             yield {"finding": asdict(finding)}
 
+    def on_clean(self, run: str, scope: str | None, **how: bool) -> Iterator[Answer]:
+        """What was ``cleaned`` of a run (``clean.Cleaning``), as ``clean.clean_run`` is told to; nothing if there is no
+        such run.
+
+        :param run: ``DAG_ID/RUN_ID``, or its folder.
+        """
+        from ..clean import clean_run
+
+        s3, endpoint = self._client("s3")
+        layout = runs.layout_here(s3, f"s3://{endpoint.bucket}/{WORKSPACE}", run, scope)
+        if layout is not None:
+            yield {"cleaned": clean_run(s3, layout, runs.state_of, **how).to_json()}
+
     def on_upload(self, paths: list[str]) -> Iterator[Answer]:
         """Upload local files and folders, by absolute paths; answers with their ``uris`` and the bytes ``sent``."""
         s3, endpoint = self._client("s3")

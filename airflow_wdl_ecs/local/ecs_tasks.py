@@ -18,6 +18,7 @@ from .containers import ContainerSpec, Mount
 from .task_state import ContainerRules, Dependency, TaskState, last_status
 from .validation import MAX_STOP_TIMEOUT_FARGATE, check_fargate_size, client_error, cpu_units, invalid, memory_mib
 
+EFS = "efs"
 DEFAULT_CPU = 256
 DEFAULT_MEMORY = 512
 DEFAULT_STOP_TIMEOUT = 30
@@ -119,7 +120,7 @@ def plan_containers(
 ) -> dict[str, ContainerPlan]:
     """Each container of the definition merged with its override, in the definition's order."""
     overrides = {o["name"]: o for o in (request.get("overrides") or {}).get("containerOverrides") or []}
-    volumes = {volume["name"]: (volume.get("host") or {}).get("sourcePath") for volume in definition.volumes}
+    volumes = {volume["name"]: _source(volume, folder) for volume in definition.volumes}
     plans = {}
     for container in definition.containers:
         override = overrides.get(container["name"], {})
@@ -144,6 +145,22 @@ def plan_containers(
         logs = container.get("logConfiguration")
         plans[spec.name] = ContainerPlan(spec, _rules(container, placement), logs.get("options") if logs else None)
     return plans
+
+
+def _source(volume: Mapping[str, Any], folder: Path) -> str | None:
+    """The folder of this machine that a volume is; None for one that lives as long as the task.
+
+    A file system of EFS is the folder of its name in ``efs``, beside the tasks' own.
+
+    :param folder: the task's.
+    """
+    efs = volume.get("efsVolumeConfiguration")
+    if efs is None:
+        host: str | None = (volume.get("host") or {}).get("sourcePath")
+        return host
+    found = folder.parent.parent / EFS / efs["fileSystemId"] / (efs.get("rootDirectory") or "/").strip("/")
+    found.mkdir(parents=True, exist_ok=True)
+    return str(found)
 
 
 def _environment(container: Mapping[str, Any], override: Mapping[str, Any], region: str) -> dict[str, str]:

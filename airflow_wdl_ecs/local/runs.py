@@ -206,6 +206,23 @@ def report(s3: Any, workspace: str, name: str | None, scope: str | None, logs: P
     return {"report": report, "stderr": stderr_of_failures(store, found, STDERR_BYTES)}
 
 
+def layout_here(s3: Any, workspace: str, name: str, scope: str | None) -> Layout | None:
+    """Where a run of the embedded Airflow is; None if it has none of that name.
+
+    :param name: ``DAG_ID/RUN_ID``, or the run's folder.
+    """
+    if name.startswith("s3://"):
+        return layout_of(s3, name) if name.startswith(f"{workspace}/") else None
+    layout = named_layout(workspace, name, scope)
+    return None if state_of(layout.dag_id, layout.run_id) is None else layout
+
+
+def state_of(dag_id: str, run_id: str) -> str | None:
+    """The state of a run in Airflow's words; None if there is no such run."""
+    found = look(dag_id, run_id)
+    return found.state if found else None
+
+
 def _errors(logs: Path, run: airflow_runs.ListedRun, instances: Iterable[TaskInstanceReport]) -> str:
     """What those of these task instances that failed have logged as errors."""
     lines = [

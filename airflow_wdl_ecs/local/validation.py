@@ -136,7 +136,8 @@ def _check_volumes(volumes: Sequence[Mapping[str, Any]]) -> set[str]:
         name = str(volume.get("name", ""))
         if not name or name in names:
             raise client_error(f"Volume names should be unique and not empty: '{name}'.")
-        for kind in ("efsVolumeConfiguration", "fsxWindowsFileServerVolumeConfiguration", "dockerVolumeConfiguration"):
+        _check_efs(name, volume.get("efsVolumeConfiguration"))
+        for kind in ("fsxWindowsFileServerVolumeConfiguration", "dockerVolumeConfiguration"):
             if volume.get(kind):
                 raise client_error(f"Volume '{name}': the embedded ECS has no {kind}.")
         if volume.get("configuredAtLaunch") and volume.get("host"):
@@ -145,6 +146,19 @@ def _check_volumes(volumes: Sequence[Mapping[str, Any]]) -> set[str]:
     if sum(bool(volume.get("configuredAtLaunch")) for volume in volumes) > 1:
         raise client_error("Only one volume can be configured at launch.")
     return names
+
+
+def _check_efs(name: str, efs: Mapping[str, Any] | None) -> None:
+    if efs is None:
+        return
+    access = efs.get("authorizationConfig") or {}
+    encrypted = efs.get("transitEncryption") == "ENABLED"
+    if not str(efs.get("fileSystemId", "")).startswith("fs-"):
+        raise client_error(f"Volume '{name}': EFS file system id is invalid.")
+    if access.get("accessPointId") and efs.get("rootDirectory") not in (None, "/"):
+        raise client_error(f"Volume '{name}': rootDirectory must be omitted or / with an access point.")
+    if (access.get("accessPointId") or access.get("iam") == "ENABLED") and not encrypted:
+        raise client_error(f"Volume '{name}': transit encryption must be enabled for access points and IAM.")
 
 
 def _check_container(container: Mapping[str, Any], volumes: set[str], *, task_memory: Any, fargate: bool) -> None:

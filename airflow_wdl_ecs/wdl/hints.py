@@ -50,6 +50,47 @@ def _hint_expressions(source: str, name: str, wdl_version: str) -> dict[str, WDL
     return found
 
 
+LEFT = ("localization_optional", "localizationOptional")
+"""By which names an input says that its files need not be staged: Cromwell's, and other engines'."""
+
+
+def without_localization(task: Task) -> frozenset[str]:
+    """The inputs whose files the command can read where they are.
+
+    An author says so in ``parameter_meta``, as for Cromwell (``x: { localization_optional: true }``), or in the
+    ``hints`` of WDL 1.2 ("inputs": ``inputs: input { x: hints { localization_optional: true } }``).
+    """
+    said = {
+        name
+        for name, meta in task.parameter_meta.items()
+        if isinstance(meta, dict) and any(meta.get(word) is True for word in LEFT)
+    }
+    hinted = any(word in task.source for word in LEFT) and "hints" in task.source
+    return frozenset(said | (_left_by_hints(task.source, task.name, task.wdl_version) if hinted else set()))
+
+
+@lru_cache(maxsize=256)
+def _left_by_hints(source: str, name: str, wdl_version: str) -> frozenset[str]:
+    tree = parse_task_source(source, name, wdl_version)
+    text = _without_command(source, tree.command.pos)
+    body = _section(text)
+    return frozenset(
+        found
+        for attribute, start, end in (_attributes(text, *body) if body else ())
+        if attribute == "inputs"
+        for found, begin, last in _attributes(text, *_body(text, start, end))
+        if text[begin:last].split("{")[0].strip() == "hints"
+        for hint, at, to in _attributes(text, *_body(text, begin, last))
+        if hint in LEFT and re.sub(r"#[^\n]*", "", text[at:to]).strip(" \t\r\n,}") == "true"
+    )
+
+
+def _body(text: str, start: int, end: int) -> tuple[int, int]:
+    """What stands within the braces that open after ``start``; nothing if there are none."""
+    opening = text.find("{", start, end)
+    return (opening + 1, max(text.rfind("}", opening, end), opening + 1)) if opening >= 0 else (end, end)
+
+
 def _without_command(source: str, position: WDL.SourcePosition) -> str:
     """The text with the command blanked, since shell code looks like anything."""
     starts = [0]

@@ -17,7 +17,7 @@ from typing import Any
 import regex
 
 from ..errors import EvaluationError
-from ..task import Files, StageIn, TaskResult
+from ..task import Files, Mounted, StageIn, TaskResult, nothing_mounted
 from .beside import NOTHING_BESIDE, Beside
 
 _LONGEST_GLOB = 4096
@@ -34,11 +34,14 @@ class TaskLocations:
     """The files that a task's inputs, declarations and command may name (see `stdlib.Locations`).
 
     :param folder: the attempt's folder in the container.
-    :param beside: the files that the plan brings along.
+    :param beside: the files that the plan brings along. :param mounted: knows those on shared file systems.
     """
 
-    def __init__(self, folder: str, files: Files, beside: Beside = NOTHING_BESIDE) -> None:
+    def __init__(
+        self, folder: str, files: Files, beside: Beside = NOTHING_BESIDE, mounted: Mounted = nothing_mounted
+    ) -> None:
         self.beside = beside
+        self.mounted = mounted
         self.folder = folder.rstrip("/")
         self.work = f"{self.folder}/work"
         self.stdout = f"{self.folder}/stdout"
@@ -46,6 +49,12 @@ class TaskLocations:
         self._files = files
         self._staged: dict[str, StageIn] = {}
         self._directories: dict[str, str] = {}
+        self._left: dict[str, StageIn] = {}
+
+    @property
+    def left(self) -> tuple[StageIn, ...]:
+        """What was left where it is, in order; its ``path`` is its URI."""
+        return tuple(self._left.values())
 
     @property
     def staged(self) -> tuple[StageIn, ...]:
@@ -54,7 +63,8 @@ class TaskLocations:
 
     def copy(self) -> TaskLocations:
         """The same locations; what is localized there is not staged here."""
-        other = TaskLocations(self.folder, self._files, self.beside)
+        other = TaskLocations(self.folder, self._files, self.beside, self.mounted)
+        other._left = dict(self._left)
         other._staged = dict(self._staged)
         other._directories = dict(self._directories)
         return other
@@ -62,10 +72,14 @@ class TaskLocations:
     def localize(self, uri: str, *, directory: bool) -> str:
         """The container path of a file or directory that is to be staged.
 
-        What is in a directory that is staged already is staged with it, and has its path there.
+        What is in a directory that is staged already is staged with it, and has its path there. What is on a shared
+        file system is there, and not staged.
 
         :raises EvaluationError: if it is not in S3, or another file already has its path.
         """
+        shared = self.mounted(uri)
+        if shared is not None:
+            return shared
         bare = uri.rstrip("/")
         if not bare.startswith("s3://") or ".." in bare.split("/"):
             raise EvaluationError(
@@ -85,6 +99,22 @@ class TaskLocations:
         if directory:
             self._directories[bare] = path
         return path
+
+    def leave(self, uri: str, *, directory: bool) -> str:
+        """What the command has of a file or directory that is not to be staged: its URI, if it is in S3."""
+        bare = uri.rstrip("/")
+        if not bare.startswith("s3://") or ".." in bare.split("/"):
+            return self.localize(uri, directory=directory)
+        self._left.setdefault(bare, StageIn(uri=f"{bare}/" if directory else bare, path=bare, directory=directory))
+        return bare
+
+    def _left_uri(self, path: str, *, directory: bool) -> str | None:
+        """As `input_uri`, of what was left where it is."""
+        bare = path.rstrip("/")
+        within = any(bare.startswith(f"{above.uri.rstrip('/')}/") for above in self._left.values() if above.directory)
+        if bare not in self._left and (not within or ".." in bare.split("/")):
+            return None
+        return f"{bare}/" if directory else bare
 
     def written(self, uri: str) -> str:
         """See `stdlib.Locations.written`."""
@@ -114,10 +144,17 @@ class TaskLocations:
         return found
 
     def input_uri(self, path: str, *, directory: bool) -> str | None:
-        """The URI of a staged input, or of what stands below a staged directory; None for any other path.
+        """The URI of an input, or of what stands below a directory that is one; None for any other path.
+
+        What is on a shared file system has no URI but its path.
 
         :raises EvaluationError: if the input is a file and a directory is wanted, or the reverse.
         """
+        if path.startswith("s3://"):
+            return self._left_uri(path, directory=directory)
+        shared = self.mounted(path)
+        if shared is not None:
+            return f"{shared}/" if directory else shared
         path = posixpath.normpath(path)
         staged = self._staged.get(path)
         if staged is not None:
@@ -133,9 +170,14 @@ class TaskLocations:
         return None
 
     def existing_input(self, path: str, *, directory: bool) -> str | None:
-        """As `input_uri`, but None also if there is no such thing below the staged directory."""
+        """As `input_uri`, but None also if there is no such thing below the directory; nobody sees a shared one."""
         uri = self.input_uri(path, directory=directory)
-        if uri is None or posixpath.normpath(path) in self._staged or self._files.size(uri) is not None:
+        if (
+            uri is None
+            or not uri.startswith("s3://")
+            or posixpath.normpath(path) in self._staged
+            or self._files.size(uri) is not None
+        ):
             return uri
         return None
 

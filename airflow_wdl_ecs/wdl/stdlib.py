@@ -32,7 +32,7 @@ from typing import Any, Protocol, cast
 import WDL
 
 from ..errors import EvaluationError
-from ..task import Files
+from ..task import Files, Mounted, nothing_mounted
 from .beside import NOTHING_BESIDE, Beside
 from .limits import Held, bound, check_separators, check_value
 from .text_functions import basename, find, integer, lines_of, objects, parse_json, real, search, substitute
@@ -75,14 +75,18 @@ class Locations(Protocol):
 class WorkflowLocations:
     """At workflow level a path is its own URI, and there is no working directory.
 
-    :param beside: the files that the plan brings along.
+    :param beside: the files that the plan brings along. :param mounted: knows those on shared file systems.
     """
 
-    def __init__(self, beside: Beside = NOTHING_BESIDE) -> None:
+    def __init__(self, beside: Beside = NOTHING_BESIDE, mounted: Mounted = nothing_mounted) -> None:
         self._beside = beside
+        self._mounted = mounted
 
     def uri(self, path: str, *, directory: bool) -> str:
         """See `Locations.uri`."""
+        shared = self._mounted(path)
+        if shared is not None:
+            return shared
         path = self._beside.resolve(path, directory=directory) or path
         if not path.startswith("s3://") or ".." in path.split("/"):
             raise EvaluationError(
@@ -178,7 +182,13 @@ class _FileFunctions:
         """
         path = file.coerce(WDL.Type.File()).value
         try:
-            return self._files.read(self._locations.uri(path, directory=False)).decode()
+            uri = self._locations.uri(path, directory=False)
+            if not uri.startswith("s3://"):
+                raise EvaluationError(
+                    f"{path} is on a shared file system, which tasks see and expressions do not",
+                    hint="Read it in a command, or give it as an s3:// URI.",
+                )
+            return self._files.read(uri).decode()
         except UnicodeDecodeError as error:
             raise EvaluationError(f"{path} is not UTF-8 text: {error}") from error
 
@@ -190,11 +200,14 @@ class _FileFunctions:
     def size_of(self, value: WDL.Value.Base) -> int:
         """Bytes of all files and directories in a value; ``None`` counts nothing.
 
+        Nor does what is on a shared file system: it takes no room of the task's disk, and is not seen here.
+
         :raises EvaluationError: if one does not exist or may not be read.
         """
         if isinstance(value, (WDL.Value.File, WDL.Value.Directory)):
             directory = isinstance(value, WDL.Value.Directory)
-            found = self._files.size(self._locations.uri(value.value, directory=directory))
+            uri = self._locations.uri(value.value, directory=directory)
+            found = self._files.size(uri) if uri.startswith("s3://") else 0
             if found is None:
                 raise EvaluationError(f"no such {'directory' if directory else 'file'}: {value.value}")
             return found

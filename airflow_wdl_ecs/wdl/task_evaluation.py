@@ -16,10 +16,10 @@ import WDL
 
 from ..errors import EvaluationError
 from ..plan import Task
-from ..task import CallIdentity, Files, OutputRequest, StageIn, TaskResult
+from ..task import CallIdentity, Files, Mounted, OutputRequest, StageIn, TaskResult, nothing_mounted
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
-from .hints import hint_expressions
+from .hints import hint_expressions, without_localization
 from .limits import Held
 from .localization import OutputLocations, TaskLocations
 from .output_request import output_request
@@ -46,7 +46,7 @@ class TaskEvaluation:
     :param attempt: from 0; ``task.attempt`` of WDL 1.2.
     :param runtime_overrides: runtime attribute -> value as JSON, given by the run.
     :param identity: who this is, for errors and ``task.id``.
-    :param beside: the files that the plan brings along.
+    :param beside: the files that the plan brings along. :param mounted: knows those on shared file systems.
     :raises EvaluationError: if an expression fails or an input is missing, unknown or of the wrong type.
     """
 
@@ -61,13 +61,15 @@ class TaskEvaluation:
         runtime_overrides: Mapping[str, JSON] | None = None,
         identity: CallIdentity | None = None,
         beside: Beside = NOTHING_BESIDE,
+        mounted: Mounted = nothing_mounted,
     ) -> None:
         self.task = task
         self.attempt = attempt
         self.identity = identity
         self._files = files
         self._tree = parse_task(task)
-        self._locations = TaskLocations(folder, files, NOTHING_BESIDE if task.wdl_version in BEFORE_1_2 else beside)
+        beside = NOTHING_BESIDE if task.wdl_version in BEFORE_1_2 else beside
+        self._locations = TaskLocations(folder, files, beside, mounted)
         self._env: WDL.Env.Bindings[WDL.Value.Base] = WDL.Env.Bindings()
         self._bind_inputs(inputs)
         self._evaluate_declarations()
@@ -137,6 +139,11 @@ class TaskEvaluation:
         """
         self.command()
         return self._locations.staged
+
+    @property
+    def not_staged(self) -> tuple[StageIn, ...]:
+        """What the command has by its URI, since its author says that it need not be staged."""
+        return self._locations.left
 
     # --- what comes out
 
@@ -217,6 +224,9 @@ class TaskEvaluation:
                 continue
             with self._evaluating(f"input {name}", decl):
                 given[name] = from_json(decl.type, value)
+        left = without_localization(self.task)
+        for name in [name for name in given if name in left]:
+            self._env = self._env.bind(name, WDL.Value.rewrite_paths(given.pop(name), self._leave))
         # Directories first, the outer ones before the inner: what is in one of them is not staged besides.
         paths = [path for value in given.values() for path in _paths(value)]
         for path in sorted(
@@ -227,6 +237,9 @@ class TaskEvaluation:
         for name, value in given.items():
             with self._evaluating(f"input {name}", declared[name]):
                 self._env = self._env.bind(name, WDL.Value.rewrite_paths(value, self._localize))
+
+    def _leave(self, path: Paths) -> str:
+        return self._locations.leave(path.value, directory=isinstance(path, WDL.Value.Directory))
 
     def _localize(self, path: Paths) -> str:
         return self._locations.localize(path.value, directory=isinstance(path, WDL.Value.Directory))

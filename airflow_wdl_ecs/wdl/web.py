@@ -2,8 +2,8 @@
 
 An address may come from a document that somebody else wrote, or from a redirection. A cloud machine answers on
 link-local addresses with its own credentials ("instance metadata"), so no such address is ever asked, however it is
-spelt and whatever its name resolves to; the address that is really connected to is what is checked. This module knows
-no WDL.
+spelt and whatever its name resolves to; the address that is really connected to is what is checked. Who fetches for
+others, as a deployment does for whoever may start its runs, asks public addresses alone. This module knows no WDL.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
+import urllib.parse
 import urllib.request
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+
+Check = Callable[[str], None]
+"""Raises `RefusedAddressError` for an IP address that must not be asked."""
 
 _METADATA = tuple(
     map(
@@ -40,13 +46,25 @@ def check_address(address: str) -> None:
         raise RefusedAddressError(f"{address} is an address of instance metadata, which is not read")
 
 
-def open_url(url: str, *, timeout: float) -> Any:
+def check_public(address: str) -> None:
+    """Refuse an IP address that not everybody can reach, as well as those of instance metadata.
+
+    :raises RefusedAddressError: naming it.
+    """
+    check_address(address)
+    if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+        raise RefusedAddressError(f"{address} is no public address")
+
+
+def open_url(url: str, *, timeout: float, public: bool = False, headers: Mapping[str, str] | None = None) -> Any:
     """Open an http(s) URL for reading; redirections are followed.
 
+    :param public: refuse addresses that not everybody can reach, in redirections too. :param headers: of the request.
     :raises OSError: if it cannot be read; `RefusedAddressError` if it, or a redirection, leads to instance metadata.
     """
     try:
-        return _OPENER.open(url, timeout=timeout)
+        request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - no other scheme is opened
+        return (_PUBLIC if public else _OPENER).open(request, timeout=timeout)
     except (http.client.HTTPException, ValueError) as error:  # no URL, or no HTTP
         raise OSError(f"not a readable URL: {error}") from error
 
@@ -57,15 +75,15 @@ def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _checked(address: tuple[str, int], *more: Any, **others: Any) -> socket.socket:
+def _connect(check: Check, address: tuple[str, int], *more: Any, **others: Any) -> socket.socket:
     """Connect to the first of a name's addresses that answers, if none of them is refused."""
     host, port = address
     for *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        check_address(str(found[0]))
+        check(str(found[0]))
     connected = socket.create_connection(address, *more, **others)
     try:
         # The name may have been given another address meanwhile.
-        check_address(str(connected.getpeername()[0]))
+        check(str(connected.getpeername()[0]))
     except OSError:
         connected.close()
         raise
@@ -73,37 +91,50 @@ def _checked(address: tuple[str, int], *more: Any, **others: Any) -> socket.sock
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, check: Check, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._create_connection = _checked
+        self._create_connection = partial(_connect, check)
 
 
 class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, check: Check, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._create_connection = _checked
+        self._create_connection = partial(_connect, check)
 
 
 class _Http(urllib.request.HTTPHandler):
+    def __init__(self, check: Check) -> None:
+        super().__init__()
+        self._check = check
+
     def http_open(self, request: urllib.request.Request) -> Any:
-        _check_named(request)
-        return self.do_open(_Connection, request)
+        return self.do_open(_Connection, request, check=_check_for(request, self._check))  # type: ignore[arg-type]
 
 
 class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, check: Check) -> None:
+        super().__init__()
+        self._check = check
+
     def https_open(self, request: urllib.request.Request) -> Any:
-        _check_named(request)
-        return self.do_open(_SecureConnection, request)
+        return self.do_open(_SecureConnection, request, check=_check_for(request, self._check))  # type: ignore[arg-type]
 
 
-def _check_named(request: urllib.request.Request) -> None:
-    """Where a proxy makes the connection, the name alone can be checked."""
+def _check_for(request: urllib.request.Request, check: Check) -> Check:
+    """Check the name that a request is for, and give what has to be asked of the address that is connected to.
+
+    A proxy, which the deployer has chosen and which may be on a private network, makes the connection itself; of what
+    is behind it the name alone can be checked.
+    """
+    named = urllib.parse.urlsplit(request.full_url).hostname
     try:
-        found = socket.getaddrinfo(request.host.rpartition("@")[2].rsplit(":", 1)[0].strip("[]"), None)
+        found = socket.getaddrinfo(named, None)
     except (OSError, UnicodeError):
-        return  # a proxy may know it
+        found = []  # a proxy may know it
     for *_, address in found:
-        check_address(str(address[0]))
+        check(str(address[0]))
+    proxied = request.has_proxy() or getattr(request, "_tunnel_host", None)
+    return check_address if proxied else check
 
 
 class _NoOtherScheme(urllib.request.BaseHandler):
@@ -113,19 +144,19 @@ class _NoOtherScheme(urllib.request.BaseHandler):
     ftp_open = data_open = unknown_open = file_open
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(check: Check) -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler,
-        _Http,
-        _Https,
-        _NoOtherScheme,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
+        urllib.request.ProxyHandler(),
+        _Http(check),
+        _Https(check),
+        _NoOtherScheme(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
     ):
-        opener.add_handler(handler())
+        opener.add_handler(handler)
     return opener
 
 
-_OPENER = _opener()
+_OPENER, _PUBLIC = _opener(check_address), _opener(check_public)

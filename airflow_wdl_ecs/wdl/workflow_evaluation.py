@@ -18,7 +18,7 @@ import WDL
 
 from ..errors import EvaluationError
 from ..plan import ROOT, Call, Decl, Document, Expression, Plan, Ref, Section, Shard
-from ..task import Files
+from ..task import Files, Mounted, nothing_mounted
 from .beside import NOTHING_BESIDE, Beside, without_absent
 from .failures import evaluating
 from .limits import MOST_SHARDS, Held, check_value
@@ -65,7 +65,7 @@ class WorkflowEvaluation:
 
     :param inputs: the run's normalised inputs, by ``Input.name``, and its runtime overrides.
     :param call_outputs: gives the outputs of calls; it is asked only for calls whose guards are true.
-    :param beside: the files that the plan brings along.
+    :param beside: the files that the plan brings along. :param mounted: knows those on shared file systems.
     :param most_shards: for how many shards of a scatter, with those of the scatters around it, it evaluates anything.
     :param shared: what evaluations of the same values share of those outside of scatters; each has its own by default.
 
@@ -83,11 +83,13 @@ class WorkflowEvaluation:
         *,
         most_shards: int = MOST_SHARDS,
         shared: SharedValues | None = None,
+        mounted: Mounted = nothing_mounted,
     ) -> None:
         self.plan = plan
         self._most_shards = most_shards
         self._held = Held("the run's declarations hold")
         self._beside = beside
+        self._mounted = mounted
         self.inputs = inputs
         self._files = files
         self._call_outputs = call_outputs
@@ -396,7 +398,7 @@ class WorkflowEvaluation:
     def _library(self, document: Document) -> Library:
         version = document.wdl_version
         if version not in self._libraries:
-            self._libraries[version] = Library(version, self._files, WorkflowLocations(self._beside))
+            self._libraries[version] = Library(version, self._files, WorkflowLocations(self._beside, self._mounted))
         return self._libraries[version]
 
     @cached_property

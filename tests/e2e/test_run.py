@@ -69,6 +69,26 @@ def test_inputs_by_json_with_the_workflows_name_and_outputs_to_a_file(cli: Comma
     assert piped.outputs == {"hello.message": "Hello, over!"}
 
 
+CHAIN = """
+version 1.0
+task make { command <<< head -c 3000 /dev/zero > made >>> output { File made = "made" } }
+task use { input { File made }  command <<< wc -c < '~{made}' > size >>> output { File size = "size" } }
+workflow chain { call make  call use { input: made = make.made }  output { File size = use.size } }
+"""
+
+
+def test_a_run_is_cleaned_once_it_has_ended(cli: CommandLine) -> None:
+    found = cli.run_wdl(CHAIN).json
+    name = f"{found['dag_id']}/{found['run_id']}"
+    shown = cli("clean", name, "--dry-run")
+    assert (shown.status, shown.out) == (0, "make  1 file, 2.9 KiB\n")
+    done = cli("clean", name)
+    assert done.status == 0
+    assert "1 file, 2.9 KiB deleted; 1 file" in done.err
+    assert cli("clean", name).err.startswith("0 files, 0 bytes deleted; 1 file")
+    assert cli("report", name).status == 0
+
+
 PARALLEL = """
 version 1.0
 task step {

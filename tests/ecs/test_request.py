@@ -65,6 +65,20 @@ def containers(definition) -> dict[str, dict]:
             placement_constraints=("distinctInstance", "attribute:ecs.instance-type =~ r6i.*"),
             placement_strategies=("spread:attribute:ecs.availability-zone", "binpack:memory", "random"),
         ),
+        replace(
+            SETTINGS,
+            mounts={
+                "/refs": "efs://fs-0a1b2c3d/genomes?iam=true",
+                "/panels": "efs://fs-0a1b2c3d?access_point=fsap-0a1b2c3d",
+                "/plain": "efs://fs-4e5f6a7b?tls=false&write=true",
+            },
+        ),
+        replace(
+            SETTINGS,
+            launch_type="EC2",
+            spot_capacity_providers=(),
+            mounts={"/scratch": "host:///mnt/fsx?write=true"},
+        ),
         replace(SETTINGS, ebs_role_arn="arn:aws:iam::1:role/i", ebs_kms_key="k", ebs_iops=6000, ebs_throughput=500),
     ],
 )
@@ -72,6 +86,29 @@ def test_requests_are_what_the_api_takes(settings):
     assert problems("RegisterTaskDefinition", dict(task_definition("i", settings, gpu=1, ebs=True).arguments)) == ""
     for size in (TaskSize(1024, 2048, 50), TaskSize(1024, 2048, gpu=1, ebs=500, instances=("g5.*",))):
         assert problems("RunTask", run_task(REQUEST, size, settings, definition="f:1")) == ""
+
+
+def test_the_command_alone_sees_shared_file_systems():
+    mounts = {"/refs/": "efs://fs-0a1b2c3d/genomes", "/scratch": "host:///mnt/fsx?write=true"}
+    definition = task_definition("i", replace(SETTINGS, launch_type="EC2", spot_capacity_providers=(), mounts=mounts))
+    found = containers(definition)
+    assert found["command"]["mountPoints"][1:] == [
+        {"sourceVolume": "shared-0", "containerPath": "/refs", "readOnly": True},
+        {"sourceVolume": "shared-1", "containerPath": "/scratch", "readOnly": False},
+    ]
+    assert [len(found[name]["mountPoints"]) for name in ("stage-in", "stage-out")] == [1, 1]
+    assert definition.arguments["volumes"][1:] == [
+        {
+            "name": "shared-0",
+            "efsVolumeConfiguration": {
+                "fileSystemId": "fs-0a1b2c3d",
+                "rootDirectory": "/genomes",
+                "transitEncryption": "ENABLED",
+            },
+        },
+        {"name": "shared-1", "host": {"sourcePath": "/mnt/fsx"}},
+    ]
+    assert definition.family != task_definition("i", replace(SETTINGS, mounts={})).family
 
 
 def test_the_three_containers_hang_together_as_ecs_demands():

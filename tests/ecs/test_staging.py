@@ -8,9 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import unquote
 
 import pytest
 
@@ -18,6 +22,7 @@ from airflow_wdl_ecs.ecs import staging
 from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.staging import expand_braces, library, run_script
 from airflow_wdl_ecs.errors import EvaluationError
+from airflow_wdl_ecs.storage import Layout, RunStore
 from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest, TaskResult
 from airflow_wdl_ecs.usage import read_usage
 
@@ -456,6 +461,90 @@ def test_a_file_of_each_of_many_folders_is_fetched_by_few_processes(stage):
     assert ((folder / "inputs/x/x").read_text(), (folder / "inputs/y/x").read_text()) == ("x", "alone")
     if stage.tool == "aws":
         assert len((stage.root / "calls").read_text().splitlines()) == 2
+
+
+class _FarBuckets(BaseHTTPRequestHandler):
+    """An S3 with a bucket ``near`` in eu-west-1 and one ``far`` in ap-south-1, each of which says where it is."""
+
+    protocol_version = "HTTP/1.1"
+    regions: ClassVar = {"near": "eu-west-1", "far": "ap-south-1"}
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        _, bucket, key = (unquote(path).rstrip("/") + "/").split("/", 2)
+        region = self.regions[bucket]
+        signed_for = self.headers["Authorization"].split("/")[2]
+        listing = "list-type" in query
+        if signed_for != region and (key or listing):
+            body, status = b"<Error><Code>PermanentRedirect</Code><Message>Elsewhere</Message></Error>", 301
+        elif listing:
+            found = "<Contents><Key>d/a</Key><Size>4</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+            body, status = f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode(), 200
+        else:
+            body, status = bucket.ljust(4).encode(), 200
+        if "Range" in self.headers and status == 200:
+            status = 206
+        self.send_response(status)
+        self.send_header("x-amz-bucket-region", region)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
+        self.send_header("ETag", '"0123456789abcdef0123456789abcdef"')
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def far_buckets():
+    with ThreadingHTTPServer(("127.0.0.1", 0), _FarBuckets) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.local
+def test_inputs_are_looked_for_in_buckets_of_other_regions(far_buckets):
+    import boto3
+
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    store = RunStore(
+        boto3.client("s3", endpoint_url=far_buckets, region_name="eu-west-1", **keys),
+        Layout("s3://near/wdl", "d", "r"),
+        ["s3://far/a"],
+    )
+    assert store.size("s3://far/a") == 4
+    assert store.exists("s3://far/d/")
+
+
+@pytest.mark.local
+def test_inputs_come_from_buckets_of_other_regions(stage, far_buckets):
+    folder = stage.root / "attempt"
+    inputs = (
+        StageIn("s3://near/a", f"{folder}/inputs/0/a"),
+        StageIn("s3://far/a", f"{folder}/inputs/1/a"),
+        StageIn("s3://far/d/", f"{folder}/inputs/2/d", directory=True),
+        StageIn("s3://far/line\nbreak", f"{folder}/inputs/3/line\nbreak"),
+    )
+    named = dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "S3_ENDPOINT_URL"), far_buckets)
+    stage.environment.update(named, AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-west-1")
+    if stage.tool == "aws":  # the real one: what redirects are to it is the question
+        real = shutil.which("aws")
+        if real is None:
+            pytest.skip("the AWS CLI is not installed")
+        Path(stage.environment["PATH"].partition(":")[0], "aws").unlink()
+        stage.environment["PATH"] = f"{Path(real).parent}:{stage.environment['PATH']}"
+    done = stage.script(stage_in_script(stage.request(inputs=inputs), stage.tool))
+    assert done.returncode == 0, done.stderr
+    assert [(folder / "inputs" / name).read_text() for name in ("0/a", "1/a", "2/d/a")] == ["near", "far ", "far "]
+    assert (folder / "inputs/3/line\nbreak").read_text() == "far "
+    assert "BucketRegionError" not in done.stderr
 
 
 def in_one_folder(stage: Stage) -> tuple[str, tuple[StageIn, ...]]:

@@ -136,6 +136,10 @@ def _s3(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
     if name == "ListObjectsV2":
         yield "s3:ListBucket", bucket, {"s3:prefix": arguments.get("Prefix", "")}
         return
+    if name == "DeleteObjects":
+        for item in arguments["Delete"]["Objects"]:
+            yield "s3:DeleteObject", f"{bucket}/{item['Key']}", {}
+        return
     named = f"{bucket}/{arguments['Key']}"
     if name in ("CopyObject", "UploadPartCopy"):
         # With the tags of the source it would need permissions for these, too.

@@ -20,6 +20,7 @@ import pytest
 
 import airflow_wdl_ecs
 from airflow_wdl_ecs import object_copies
+from airflow_wdl_ecs.clean import clean_finished
 from airflow_wdl_ecs.errors import AwsError, WdlEcsError
 from airflow_wdl_ecs.ledger import supersede_run
 from airflow_wdl_ecs.lifecycle import run_call
@@ -29,6 +30,7 @@ from airflow_wdl_ecs.publishing import check_bucket, publication_of, publish
 from airflow_wdl_ecs.report_reading import read_report
 from airflow_wdl_ecs.run import begin_run, open_run
 from airflow_wdl_ecs.wdl.lower import compile_wdl
+from airflow_wdl_ecs.web_inputs import _put_in_parts
 
 from ..direct import DAG, LOG, DirectRunner
 from .calls import log_stream, named_in, of_key, requests_of, s3_call
@@ -199,9 +201,24 @@ async def _run_everything(account: _Account) -> None:
         assert report.state == "succeeded"
         assert store.exists(outputs["large_file"])
         assert store.link(outputs["large_file"], seconds=60, filename="out")
+        _copy_in_parts(runner.client("s3"), store.layout.named("web/large"))
+        assert clean_finished(runner.client("s3"), store, {"large_file": outputs["large_file"]}).files
         assert supersede_run(store) == 3
 
     await asyncio.to_thread(look_and_clear)
+
+
+def _copy_in_parts(s3: Any, uri: str) -> None:
+    """What an input file of the web asks of S3: one that arrives, and one whose server breaks off."""
+    part = b"x" * (5 << 20)
+    _put_in_parts(s3, uri, iter([part, b"the rest"]))
+
+    def broken() -> Iterator[bytes]:
+        yield part
+        raise OSError("broken off")
+
+    with pytest.raises(OSError, match="broken off"):
+        _put_in_parts(s3, uri, broken())
 
 
 async def _stop_an_orphan(account: _Account) -> None:

@@ -28,6 +28,10 @@ CHOICES: list[dict[str, str]] = [
     {"LetDoctorLook": "false"},
     {"MonthlyBudget": "100", "BudgetEmail": "who@example.org"},
     {"PublishBuckets": "arn:aws:s3:::results,arn:aws:s3:::archive"},
+    {
+        "FileSystemArn": "arn:aws:elasticfilesystem:us-east-1:123456789012:file-system/fs-0a1b2c3d",
+        "FileSystemSecurityGroupId": "sg-0a1b2c3d",
+    },
 ]
 
 
@@ -109,7 +113,19 @@ def _lifecycle(stack: Stack) -> list[dict[str, Any]]:
 def test_nothing_comes_into_the_network_of_the_tasks() -> None:
     (group,) = [about for about in Stack().resources.values() if about["Type"] == "AWS::EC2::SecurityGroup"]
     assert "SecurityGroupIngress" not in group["Properties"]
-    assert not [about for about in load()["Resources"].values() if "Ingress" in about["Type"]]
+    ingress = [about for about in load()["Resources"].values() if "Ingress" in about["Type"]]
+    # That of a shared file system lets tasks in, and is not theirs.
+    assert [about["Properties"]["GroupId"] for about in ingress] == [{"Ref": "FileSystemSecurityGroupId"}]
+
+
+def test_tasks_reach_and_mount_a_shared_file_system_if_it_is_given() -> None:
+    def of(stack: Stack) -> tuple[int, list[str]]:
+        reached = sum("2049" in json.dumps(about) for about in stack.resources.values())
+        return reached, [s["Resource"] for s in stack.statements("TaskRole") if s["Sid"] == "MountFileSystem"]
+
+    arn = CHOICES[-1]["FileSystemArn"]
+    assert of(Stack()) == (0, [])
+    assert of(Stack(**CHOICES[-1])) == (2, [arn])
 
 
 def test_policies_have_room_for_many_buckets() -> None:

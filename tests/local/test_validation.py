@@ -44,6 +44,10 @@ def top(**more: Any) -> Callable[[dict[str, Any]], None]:
     return lambda request: request.update(more)
 
 
+def efs(**more: Any) -> Callable[[dict[str, Any]], None]:
+    return top(volumes=[{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1", **more}}])
+
+
 def test_a_good_definition_passes() -> None:
     check_task_definition(GOOD)
 
@@ -81,7 +85,13 @@ def test_task_level_memory_alone_is_enough_on_ec2_too() -> None:
         (top(volumes=[{"name": "v"}, {"name": "v"}]), "unique"),
         (top(volumes=[{"name": "v", "configuredAtLaunch": True, "host": {"sourcePath": "/x"}}]), "together with host"),
         (top(volumes=[{"name": n, "configuredAtLaunch": True} for n in "vw"]), "Only one volume"),
-        (top(volumes=[{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs"}}]), "efsVolumeConfiguration"),
+        (
+            top(volumes=[{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "x"}}]),
+            "EFS file system id is invalid",
+        ),
+        (efs(authorizationConfig={"iam": "ENABLED"}), "transit encryption must be enabled"),
+        (efs(authorizationConfig={"accessPointId": "fsap-1"}, rootDirectory="/a"), "rootDirectory must be omitted"),
+        (top(volumes=[{"name": "v", "dockerVolumeConfiguration": {"scope": "task"}}]), "no dockerVolumeConfiguration"),
     ],
 )
 def test_a_bad_definition_is_rejected(change: Callable[[dict[str, Any]], None], message: str) -> None:
