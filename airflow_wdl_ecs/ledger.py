@@ -42,6 +42,7 @@ class Times:
     :param slot: it had one (see the settings max_tasks...); then its scripts and task definition were put in place.
     :param submitted: RunTask was asked for; from then to ``Attempt.started`` it waited for capacity.
     :param created: ECS's ``createdAt``; likewise ``pull_started``, ``pull_stopped``, ``started`` and ``stopped``.
+    :param gone: ECS's ``stoppedAt``, where that was known when its containers had stopped.
     """
 
     taken_up: float | None = None
@@ -59,6 +60,7 @@ class Times:
     stage_out_started: float | None = None
     stage_out_ended: float | None = None
     stopped: float | None = None
+    gone: float | None = None
 
     def with_those(self, *found: Mapping[str, float]) -> Times:
         """These, and those that have been found since; names that are not here are left out."""
@@ -102,6 +104,7 @@ class Attempt:
     :param prefix: its folder in S3, ``s3://.../``. :param asked: the resources that the task asks for, in words.
     :param cpu: vCPUs given. :param memory_given: MiB given. :param disk: GiB of ephemeral storage, or of an EBS
         volume, given; 0 for what the platform gives by itself. :param gpu: GPUs given.
+    :param ebs: whether ``disk`` is an EBS volume. :param architecture: of its CPUs; empty where that is not recorded.
     :param launch_type: ``FARGATE``, ``EC2``, or the name of the capacity provider.
     :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
     :param taken_up: the last later try that has gone on with it; 0 if none has.
@@ -135,6 +138,8 @@ class Attempt:
     taken_up: int = 0
     superseded: int = 0
     given: str = ""
+    ebs: bool = False
+    architecture: str = ""
 
     @property
     def handle(self) -> TaskHandle:

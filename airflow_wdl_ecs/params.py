@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
+from .ecs.tags import RUN_TAGS
 from .input_form import answer_of, form_schema, form_text
 from .plan import Input, Plan
 
@@ -54,7 +55,7 @@ def given_inputs(plan: Plan, context: Context, dag_inputs: Mapping[str, Any] | N
     params = {name: value for name, value in (context.get("params") or {}).items() if name in inputs}
     given: dict[str, Any] = {}
     for key, value in {**params, **conf}.items():
-        if key in others:
+        if key in others or key == RUN_TAGS:
             continue
         declared = inputs.get(key) or inputs.get(key.removeprefix(prefix))
         if declared is None:

@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 from .aws import Clients, side_by_side
 from .ecs.console import is_amazon
 from .ecs.settings import EcsSettings
+from .ecs.tags import problems_of
 from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .plan import Plan, Shard
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
@@ -53,6 +54,8 @@ class Run:
     dag_id: str
     run_id: str
     scope: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The tags that were given to this run alone."""
     sensitive: tuple[str, ...] = ()
     """The names of the inputs that must not be shown."""
     console: bool = False
@@ -147,12 +150,14 @@ def begin_run(
     dag_id: str,
     run_id: str,
     scope: str | None = None,
+    tags: Mapping[str, str] | None = None,
     on_change: Callable[[RunStore], object] = lambda store: None,
 ) -> Run:
     """Check the settings and the inputs, and write the run's folder.
 
     :param inputs: as the caller gave them: names (with or without the workflow's) -> values as JSON.
     :param scope: tells several runs within one Airflow run apart, such as a task id.
+    :param tags: of the ECS tasks of this run, laid over those of the settings.
     :param on_change: called, before the folder says so, if the run had begun with another plan or other inputs.
     :raises SettingsError: if settings are missing or contradict each other.
     :raises InputsError: listing every input that is missing, unknown, of the wrong type, or a file that is not there.
@@ -160,6 +165,8 @@ def begin_run(
     from .wdl.inputs import bind_inputs, file_values
 
     settings.check()
+    tags = dict(tags or {})
+    _check_tags(settings, tags)
     sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
     try:
         bound = bind_inputs(plan, inputs)
@@ -182,13 +189,14 @@ def begin_run(
         "dag_id": dag_id,
         "run_id": run_id,
         "scope": scope,
+        "tags": tags,
     }
     store = RunStore(s3, layout, _readable(about, settings))
     store.put_plan(plan)
     store.put(layout.named("inputs.json"), encoded, "application/json")
     carried = [(path, data) for path, data in plan.files.items() if data is not None]
     side_by_side(lambda file: store.put(layout.named(BESIDE + file[0]), base64.b64decode(file[1])), carried)
-    run = _run(settings, clients, plan, bound, store, sensitive=sensitive)
+    run = _run(settings, clients, plan, bound, store, about=about)
     run.check_widths()
     before = store.get_json(layout.named("run.json"))
     if before is not None and any(before.get(what) != about[what] for what in ("plan", "inputs")):
@@ -225,7 +233,7 @@ def open_run(
         )
     store = RunStore(s3, layout, _readable(about, settings))
     inputs = store.inputs(about["inputs"])
-    run = _run(settings, clients, store.plan(about["plan"]), inputs, store, sensitive=tuple(about.get("sensitive", ())))
+    run = _run(settings, clients, store.plan(about["plan"]), inputs, store, about=about)
     return run if call is None else replace(run, **_shared_by_shards(run, about, call))
 
 
@@ -268,7 +276,7 @@ def _run(
     inputs: Mapping[str, Any],
     store: RunStore,
     *,
-    sensitive: tuple[str, ...],
+    about: Mapping[str, Any],
 ) -> Run:
     layout = store.layout
     ecs = clients("ecs").meta
@@ -281,9 +289,17 @@ def _run(
         layout.dag_id,
         layout.run_id,
         layout.scope,
-        sensitive,
+        about.get("tags", {}),
+        tuple(about.get("sensitive", ())),
         is_amazon(ecs.endpoint_url),
     )
+
+
+def _check_tags(settings: EcsSettings, tags: Mapping[str, str]) -> None:
+    """:raises InputsError: naming every tag of a run that a task cannot have."""
+    problems = [Problem(problem) for problem in problems_of({**settings.tags, **tags})]
+    if problems:
+        raise InputsError(problems, hint="give the run other tags")
 
 
 def may_take(settings: EcsSettings, uri: str) -> bool:

@@ -238,6 +238,8 @@ class ShardRun:
             log_group=settings.log_group,
             log_streams={name: log_stream(handle.arn, name) for name in containers},
             given=self.given,
+            ebs=bool(size.ebs),
+            architecture=settings.cpu_architecture,
         )
 
     def _announce(self, prepared: Prepared) -> None:

@@ -13,13 +13,14 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..errors import CallError, InputsError, WdlEcsError
+from ..ecs.tags import RUN_TAGS, problems_of
+from ..errors import CallError, InputsError, Problem, WdlEcsError
 from ..generate import dag_file
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
@@ -47,6 +48,14 @@ OPTIONS = (
         dest="run_dir",
         default="",
         help="make the run's folder in DIR (default: here); . or DIR/. for that folder itself",
+    ),
+    Option(
+        "--tag",
+        metavar="KEY=VALUE",
+        dest="tags",
+        action="append",
+        default=[],
+        help="a tag for the run's ECS tasks (may be repeated)",
     ),
     Option("-v", "--verbose", action="store_true", help="show every task of Airflow"),
     Option("--debug", dest="verbose", action="store_true", help="as --verbose"),
@@ -87,9 +96,10 @@ def execute(options: argparse.Namespace) -> int:
     if options.json_only:
         print(json.dumps({f"{plan.name}.{name}": value for name, value in inputs.items()}, indent=2))
         return 0
+    tags = read_tags(options.tags)
     folder = make_run_folder(options.run_dir, plan.name)
     (folder / "inputs.json").write_text(json.dumps({f"{plan.name}.{n}": v for n, v in inputs.items()}, indent=2) + "\n")
-    run = LocalRun(user_home(), plan, folder, Progress(plan, verbose=options.verbose))
+    run = LocalRun(user_home(), plan, folder, Progress(plan, verbose=options.verbose), tags)
     with terminations_as_interrupts():
         try:
             found = run.outputs(fetched(plan, inputs, folder / "fetched"))
@@ -111,13 +121,14 @@ def execute(options: argparse.Namespace) -> int:
 class LocalRun:
     """One run of a plan through the embedded Airflow.
 
-    :param folder: where its outputs are wanted.
+    :param folder: where its outputs are wanted. :param tags: of its ECS tasks.
     """
 
     home: AirflowHome
     plan: Plan
     folder: Path
     progress: Progress
+    tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
     submitted: bool = False
 
@@ -143,7 +154,7 @@ class LocalRun:
         paths = [path for path in file_values(self.plan, inputs) if not path.startswith("s3://")]
         uris: dict[str, str] = service.ask("upload", paths=paths)["uris"] if paths else {}
         conf = map_files(self.plan, inputs, lambda path: uris.get(path, path))
-        self._submit(service, conf)
+        self._submit(service, {**conf, **({RUN_TAGS: self.tags} if self.tags else {})})
         self.progress.say(f"run {self.run_id} of {self.dag_id}: {service.endpoint.ui}/dags/{self.dag_id}")
         service, state = self._follow(service)
         if state != "success":
@@ -198,6 +209,19 @@ class LocalRun:
         with contextlib.suppress(WdlEcsError):
             if not service.ask("stop_run", dag_id=self.dag_id, run_id=self.run_id)["ended"]:
                 self.progress.say("its ECS tasks take long to end; they are told to")
+
+
+def read_tags(words: Sequence[str]) -> dict[str, str]:
+    """The tags in ``KEY=VALUE`` words.
+
+    :raises InputsError: if one is no such word, or a tag that ECS does not take.
+    """
+    wrong = [Problem(f"--tag {word}: not KEY=VALUE") for word in words if "=" not in word]
+    tags = {key.strip(): value.strip() for key, _, value in (word.partition("=") for word in words)}
+    wrong = wrong or [Problem(f"--tag: {problem}") for problem in problems_of(tags)]
+    if wrong:
+        raise InputsError(wrong)
+    return tags
 
 
 def make_run_folder(wanted: str, name: str) -> Path:
