@@ -239,6 +239,24 @@ class Ledger:
         self._store.put_json(self._attempts, [asdict(attempt) for attempt in attempts])
 
 
+def keep_stop(store: RunStore, prefix: str, times: Mapping[str, float]) -> None:
+    """Record when an attempt that was stopped had begun, and was stopped, as far as ECS says so. It blocks.
+
+    Often nobody waits for its end: its task instance was marked as failed, say. If somebody does, the ledger has its
+    times, and this counts no more; it is no part of the ledger, so that who stops and who waits do not get in each
+    other's way.
+
+    :param prefix: the attempt's folder.
+    """
+    store.put_json(f"{prefix}stopped.json", dict(times))
+
+
+def read_stop(store: RunStore, call: str, shard: Shard, attempt: int) -> dict[str, float]:
+    """What `keep_stop` has recorded of an attempt; nothing if it was not stopped. It blocks."""
+    found = store.get_json(f"{store.layout.attempt(call, shard, attempt)}stopped.json")
+    return {str(name): float(at) for name, at in found.items()} if isinstance(found, dict) else {}
+
+
 def digest_of(task: str, inputs: Mapping[str, Any]) -> str:
     """What tells results of one task and its inputs from those of others.
 

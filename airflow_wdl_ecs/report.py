@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .cost import NOTHING, Cost
 from .plan import Shard
 
 FORMAT = 1
@@ -91,6 +92,7 @@ class AttemptReport:
     folder: str
     log_group: str
     log_streams: dict[str, str]
+    cost: Cost = NOTHING
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class ShardReport:
     attempts: tuple[AttemptReport, ...] = ()
     instance: Instance | None = None
     label: str = ""
+    cost: Cost = NOTHING
 
     @property
     def seconds(self) -> dict[PhaseName, float]:
@@ -148,6 +151,7 @@ class CallReport:
     command: str = ""
     scattered: bool = False
     shards: tuple[ShardReport, ...] = ()
+    cost: Cost = NOTHING
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,20 @@ class TaskReport:
 
 
 @dataclass(frozen=True)
+class PriceList:
+    """Which prices costs were counted with; the fields are those of `prices.Prices`."""
+
+    currency: str = ""
+    date: str = ""
+    source: str = ""
+    file: str = ""
+    problem: str = ""
+
+
+_NO_PRICES = PriceList()
+
+
+@dataclass(frozen=True)
 class RunReport:
     """A run.
 
@@ -176,6 +194,7 @@ class RunReport:
     :param failures: the first failed shards of all calls.
     :param tasks: what has failed beside them.
     :param error: what Airflow said went wrong outside of calls, or in a call before its task was started.
+    :param cost: of all shards that were read, with ``prices``; likewise of a call, a shard and an ECS task.
     """
 
     workflow: str
@@ -194,6 +213,8 @@ class RunReport:
     failures: tuple[ShardReport, ...]
     error: str = ""
     tasks: tuple[TaskReport, ...] = ()
+    cost: Cost = NOTHING
+    prices: PriceList = _NO_PRICES
     format: int = field(default=FORMAT)
 
 

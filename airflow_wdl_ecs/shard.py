@@ -28,6 +28,7 @@ from .preparation import Prepared, prepare
 from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
 from .sensitive import redact
+from .stops import stop_attempt
 from .story import Log, as_json, durations, tell_inputs, tell_request
 from .submission import Starting, starting, submit
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
@@ -122,7 +123,8 @@ class ShardRun:
         if last.given not in ("", self.given):
             self.log.info("attempt %d was of other inputs, or of another version of the task", last.number)
             if last.kind is None and last.arn:
-                await self.hosted.ecs.stop_task(last.handle, "its inputs or its task have changed")
+                why = "its inputs or its task have changed"
+                await stop_attempt(self.hosted.ecs, self.run.store, last.handle, why)
             return None
         own = last.try_number == self.hosted.try_number
         failed = last.kind not in (None, "succeeded")
@@ -212,7 +214,7 @@ class ShardRun:
         self.log.info("attempt %d is ECS task %s%s", request.attempt, handle.arn, " on Spot capacity" if spot else "")
         self.log.info("its log is %s %s", settings.log_group, log_stream(handle.arn))
         if start.stop and handle.arn:
-            await ecs.stop_task(handle, start.stop)
+            await stop_attempt(ecs, self.run.store, handle, start.stop)
 
     def _record(self, prepared: Prepared, handle: TaskHandle, try_number: int, *, spot: bool) -> Attempt:
         request, size, settings = prepared.request, prepared.size, self.hosted.run.settings
