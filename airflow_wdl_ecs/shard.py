@@ -46,6 +46,9 @@ class Audience(Protocol):
     def attempt(self, shard: Shard, attempt: Attempt, request: TaskRequest) -> None:
         """An attempt has started, or is taken up again."""
 
+    def attempt_ended(self, shard: Shard, attempt: Attempt) -> None:
+        """An attempt's end has been recorded, for the first time."""
+
 
 @dataclass(frozen=True)
 class HostedCall:
@@ -282,6 +285,7 @@ class ShardRun:
         tail: LogTail,
     ) -> Outputs | None:
         """Record how an attempt has ended, and tell it."""
+        known_before = attempt.kind is not None
         attempt = self.attempts[-1] = attempt.knowing(task, result)
         outputs, status = await self._judge(prepared, task, result, tail)
         self.attempts[-1] = attempt.ended(replace(status, reason=redact(status.reason, self.run.secrets)))
@@ -289,6 +293,8 @@ class ShardRun:
         if took:
             self.log.info("attempt %d took: %s", attempt.number, took)
         await in_thread(self.ledger.write_attempts, self.attempts)
+        if self.hosted.audience is not None and not known_before:
+            self.hosted.audience.attempt_ended(self.shard, self.attempts[-1])
         return outputs
 
     async def _judge(
