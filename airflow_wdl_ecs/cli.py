@@ -17,7 +17,18 @@ from typing import Any
 from . import __version__
 from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
 
-COMMANDS = ("run", "report", "orphans", "check", "inputs", "generate", "local", "standalone", "infrastructure")
+COMMANDS = (
+    "run",
+    "report",
+    "orphans",
+    "check",
+    "inputs",
+    "generate",
+    "local",
+    "standalone",
+    "infrastructure",
+    "prices",
+)
 PROGRAM = "airflow-wdl-ecs"
 DEBUG_VARIABLE = "AIRFLOW_WDL_ECS_DEBUG"
 
