@@ -121,7 +121,7 @@ def _keep(store: RunStore, task: Mapping[str, Any]) -> None:
     prefix = attempt_prefix(task)
     if prefix:
         with suppress(WdlEcsError), impatient():
-            keep_stop(store, prefix, ecs_times(task))
+            keep_stop(store, prefix, {"stopped": time.time(), **ecs_times(task)})
 
 
 def _running(settings: EcsSettings, ecs: Any) -> Iterator[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ for its end.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from .aws import briefly
@@ -26,4 +27,5 @@ async def stop_attempt(ecs: EcsClient, store: RunStore, handle: TaskHandle, reas
     prefix = attempt_prefix(task) or ""
     if prefix.startswith(store.layout.folder):
         with suppress(WdlEcsError):
-            await briefly(keep_stop, store, prefix, ecs_times(task))
+            # ECS may not say yet that it stops.
+            await briefly(keep_stop, store, prefix, {"stopped": time.time(), **ecs_times(task)})
