@@ -355,11 +355,6 @@ class _Reader:
             _succeeded.put(key, attempts)
         may_have_failed = wanted.begun and shard_state(attempts, wanted.instance, run_has_outputs=False) in _DOUBTFUL
         own = read_of_shard(self.store, wanted.call, wanted.shard) if may_have_failed else None
-        stops = {
-            attempt.number: stop
-            for attempt in attempts
-            if attempt.kind is None and (stop := read_stop(self.store, wanted.call, wanted.shard, attempt.number))
-        }
         report = shard_report(
             wanted.call,
             shard_key(wanted.shard),
@@ -371,7 +366,20 @@ class _Reader:
             own=own and redacted(own, self.secrets),
             of_task=wanted.of_task and redacted(wanted.of_task, self.secrets),
         )
-        return shard_with_cost(report, attempts, stops, self.prices)
+        return shard_with_cost(report, attempts, self._stops(wanted, attempts), self.prices)
+
+    def _stops(self, wanted: _Wanted, attempts: Sequence[Attempt]) -> dict[int, dict[str, float]]:
+        """What was kept of attempts that were stopped, and whose end nobody has waited for."""
+        hosted = wanted.instance and shard_state(attempts, wanted.instance, run_has_outputs=False) in (
+            "running",
+            "waiting",
+        )
+        last = attempts[-1] if attempts else None
+        return {
+            attempt.number: read_stop(self.store, wanted.call, wanted.shard, attempt.number)
+            for attempt in attempts
+            if attempt.kind is None and not (hosted and attempt is last)
+        }
 
 
 def task_of(scope: str | None, name: str) -> str:
