@@ -19,7 +19,7 @@ from .errors import AuthorError, InputsError, SettingsError, WdlEcsError
 
 COMMANDS = (
     *("run", "report", "orphans", "clean", "doctor", "check", "inputs", "generate", "local", "standalone"),
-    "infrastructure",
+    *("infrastructure", "prices"),
 )
 PROGRAM = "airflow-wdl-ecs"
 DEBUG_VARIABLE = "AIRFLOW_WDL_ECS_DEBUG"

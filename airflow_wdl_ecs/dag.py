@@ -30,6 +30,7 @@ from .garbage import no_collection
 from .operators import WdlEcsTaskOperator
 from .params import option_params, params_of, params_of_settings
 from .plan import ROOT, Call, Plan, Section, load_plan
+from .run_tags import tags_param
 from .task_context import settings_overrides
 from .workflow_operators import WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator, outputs_asset
 
@@ -114,7 +115,7 @@ def build_dag(
     """The DAG of a compiled workflow; for the parameters see `wdl_dag`."""
     dag_args.setdefault("schedule", None)
     dag_args.setdefault("catchup", False)
-    of_run = {**params_of_settings(plan, settings_overrides(settings)), **option_params()}
+    of_run = {**params_of_settings(plan, settings_overrides(settings)), **option_params(), **tags_param()}
     params = {**params_of(plan, inputs or {}), **of_run, **dag_args.pop("params", {})}
     dag_args = {**dag_display(plan, named=dag_id in (None, plan.name)), **dag_args}
     if outlets is None:

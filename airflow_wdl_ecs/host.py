@@ -22,6 +22,7 @@ from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
 from .garbage import no_collection
 from .lifecycle import CallOutcome, run_call, stop_call, went_on
+from .metrics import Metered
 from .plan import Shard
 from .reasons import keep_of_task, reason_of
 from .run import Run, open_run
@@ -199,6 +200,7 @@ class HostedCall:
             log.info("shard %s", label)
         put = None if self.task_id is None else self._put_xcom
         shown.begin(run, self.call, prefixes, put=put, log=log, longest=_longest_rendered(), label=label)
+        metered = Metered(shown.attempt, run, self.call, log)
         try:
             outcome = await run_call(
                 run,
@@ -207,8 +209,9 @@ class HostedCall:
                 try_number=self.try_number,
                 log=log,
                 fresh=False if self.retried else None,
-                audience=shown,
+                audience=metered,
             )
+            await metered.settled()
             await shown.ended(outcome)
         finally:
             shown.leave()

@@ -44,6 +44,7 @@ class Times:
         were put in place.
     :param submitted: RunTask was asked for; from then to ``Attempt.started`` it waited for capacity.
     :param created: ECS's ``createdAt``; likewise ``pull_started``, ``pull_stopped``, ``started`` and ``stopped``.
+    :param gone: ECS's ``stoppedAt``, where that was known when its containers had stopped.
     """
 
     taken_up: float | None = None
@@ -61,6 +62,7 @@ class Times:
     stage_out_started: float | None = None
     stage_out_ended: float | None = None
     stopped: float | None = None
+    gone: float | None = None
 
     def with_those(self, *found: Mapping[str, float]) -> Times:
         """These, and those that have been found since; names that are not here are left out."""
@@ -108,6 +110,7 @@ class Attempt:
     :param cpu_asked: vCPUs, and ``memory_asked``: MiB, that the task or the deployment's default asks for; 0 in ledgers
         of earlier versions.
     :param usage: what its command has used, where that was measured.
+    :param ebs: whether ``disk`` is an EBS volume. :param architecture: of its CPUs; empty where that is not recorded.
     :param launch_type: ``FARGATE``, ``EC2``, or the name of the capacity provider.
     :param log_streams: container (``stage-in``, ``command``, ``stage-out``) -> its log stream in ``log_group``.
     :param taken_up: the last later try that has gone on with it; 0 if none has.
@@ -150,6 +153,8 @@ class Attempt:
     cache: str = ""
     cache_key: str = ""
     cached: str = ""
+    ebs: bool = False
+    architecture: str = ""
 
     @property
     def handle(self) -> TaskHandle:
@@ -252,6 +257,24 @@ class Ledger:
     def write_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Record the attempts."""
         self._store.put_json(self._attempts, [asdict(attempt) for attempt in attempts])
+
+
+def keep_stop(store: RunStore, prefix: str, times: Mapping[str, float]) -> None:
+    """Record when an attempt that was stopped had begun, and was stopped, as far as ECS says so. It blocks.
+
+    Often nobody waits for its end: its task instance was marked as failed, say. If somebody does, the ledger has its
+    times, and this counts no more; it is no part of the ledger, so that who stops and who waits do not get in each
+    other's way.
+
+    :param prefix: the attempt's folder.
+    """
+    store.put_json(f"{prefix}stopped.json", dict(times))
+
+
+def read_stop(store: RunStore, call: str, shard: Shard, attempt: int) -> dict[str, float]:
+    """What `keep_stop` has recorded of an attempt; nothing if it was not stopped. It blocks."""
+    found = store.get_json(f"{store.layout.attempt(call, shard, attempt)}stopped.json")
+    return {str(name): float(at) for name, at in found.items()} if isinstance(found, dict) else {}
 
 
 def digest_of(task: str, inputs: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from .reasons import keep_of_shard, reason_of, told_by_attempt
 from .run import Run
 from .sensitive import DiscreetLog, hide
 from .shard import Audience, HostedCall, ShardRun
+from .stops import stop_attempt
 from .storage import shard_key
 from .story import Log
 from .submission import Starting, starting
@@ -154,7 +155,8 @@ async def stop_call(
     async def stop(find: Callable[[], Awaitable[set[TaskHandle]]]) -> None:
         handles = await find() - stopped
         stopped.update(handles)
-        ends = await asyncio.gather(*(ecs.stop_task(handle, reason) for handle in handles), return_exceptions=True)
+        stops = (stop_attempt(ecs, run.store, handle, reason) for handle in handles)
+        ends = await asyncio.gather(*stops, return_exceptions=True)
         for error in ends:
             if error is not None:
                 raise error

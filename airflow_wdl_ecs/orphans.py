@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .aws import Clients, aws_errors, patient
+from .aws import Clients, aws_errors, impatient, patient
 from .ecs.client import DESCRIBE_AT_ONCE
 from .ecs.request import attempt_prefix, attempt_try
 from .ecs.settings import EcsSettings
+from .ecs.status import ecs_times
 from .errors import AuthorError, AwsError, WdlEcsError
-from .ledger import Attempt, Ledger
+from .ledger import Attempt, Ledger, keep_stop
 from .plan import Shard
 from .run import Run, open_run
-from .storage import RunStore, name_of
+from .storage import Layout, RunStore, name_of
 
 YOUNG = 120.0
 """Seconds for which a task may be in no ledger, since its host is just recording it."""
@@ -92,11 +94,11 @@ def stop_tasks(clients: Clients, tasks: Sequence[FoundTask]) -> None:
 
     :raises WdlEcsError: if one cannot be stopped, when the others are.
     """
-    ecs = clients("ecs")
+    ecs, store = clients("ecs"), RunStore(clients("s3"), Layout("", "", ""))
     failed: list[WdlEcsError] = []
     for task in tasks:
         try:
-            _stop(ecs, task)
+            _keep(store, _stop(ecs, task))
         except WdlEcsError as error:
             failed.append(error)
     if failed:
@@ -106,9 +108,20 @@ def stop_tasks(clients: Clients, tasks: Sequence[FoundTask]) -> None:
 
 
 @patient
-def _stop(ecs: Any, task: FoundTask) -> None:
+def _stop(ecs: Any, task: FoundTask) -> Mapping[str, Any]:
+    """Stop a task; gives it as ECS has it then."""
     with aws_errors("StopTask", task.arn):
-        ecs.stop_task(cluster=task.cluster, task=task.arn, reason=f"orphan: {task.orphaned}"[:255])
+        answer = ecs.stop_task(cluster=task.cluster, task=task.arn, reason=f"orphan: {task.orphaned}"[:255])
+    stopped: Mapping[str, Any] = answer.get("task") or {}
+    return stopped
+
+
+def _keep(store: RunStore, task: Mapping[str, Any]) -> None:
+    """Keep what ECS says of a task that was stopped, for the costs of its run, if that is possible."""
+    prefix = attempt_prefix(task)
+    if prefix:
+        with suppress(WdlEcsError), impatient():
+            keep_stop(store, prefix, {"stopped": time.time(), **ecs_times(task)})
 
 
 def _running(settings: EcsSettings, ecs: Any) -> Iterator[Mapping[str, Any]]:
@@ -267,7 +280,5 @@ def _named(path: str) -> tuple[str, str]:
     return name_of(dag) or dag, name_of(run) or run
 
 
-def _nowhere(settings: EcsSettings) -> Any:
-    from .storage import Layout
-
+def _nowhere(settings: EcsSettings) -> Layout:
     return Layout(settings.workspace, "", "")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param
 
 from .ecs.setting import SECTION
+from .ecs.tags import RUN_TAGS
 from .input_form import answer_of, form_schema, form_text
 from .plan import Input, Plan
 from .run_options import NAMES, option_fields
@@ -75,7 +76,7 @@ def given_inputs(plan: Plan, context: Context, dag_inputs: Mapping[str, Any] | N
     params = {name: value for name, value in (context.get("params") or {}).items() if name in inputs}
     given: dict[str, Any] = {}
     for key, value in {**params, **conf}.items():
-        if key in others:
+        if key in others or key == RUN_TAGS:
             continue
         declared = inputs.get(key) or inputs.get(key.removeprefix(prefix))
         if declared is None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .cost import NOTHING, Cost
 from .plan import Shard
 from .usage_report import AttemptUsage, CallUsage, call_usage
 
@@ -96,6 +97,7 @@ class AttemptReport:
     usage: AttemptUsage | None = None
     cache: str = ""
     cached: str = ""
+    cost: Cost = NOTHING
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class ShardReport:
     instance: Instance | None = None
     label: str = ""
     cache: str = ""
+    cost: Cost = NOTHING
 
     @property
     def seconds(self) -> dict[PhaseName, float]:
@@ -159,6 +162,7 @@ class CallReport:
     shards: tuple[ShardReport, ...] = ()
     usage: CallUsage | None = None
     cached: int = 0
+    cost: Cost = NOTHING
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,20 @@ class TaskReport:
 
 
 @dataclass(frozen=True)
+class PriceList:
+    """Which prices costs were counted with; the fields are those of `prices.Prices`."""
+
+    currency: str = ""
+    date: str = ""
+    source: str = ""
+    file: str = ""
+    problem: str = ""
+
+
+_NO_PRICES = PriceList()
+
+
+@dataclass(frozen=True)
 class RunReport:
     """A run.
 
@@ -187,6 +205,7 @@ class RunReport:
     :param failures: the first failed shards of all calls.
     :param tasks: what has failed beside them.
     :param error: what Airflow said went wrong outside of calls, or in a call before its task was started.
+    :param cost: of all shards that were read, with ``prices``; likewise of a call, a shard and an ECS task.
     """
 
     workflow: str
@@ -206,6 +225,8 @@ class RunReport:
     error: str = ""
     tasks: tuple[TaskReport, ...] = ()
     published: str = ""
+    cost: Cost = NOTHING
+    prices: PriceList = _NO_PRICES
     format: int = field(default=FORMAT)
 
 

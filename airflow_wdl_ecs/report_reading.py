@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .aws import side_by_side
+from .cost import total
 from .errors import WdlEcsError
-from .ledger import Attempt, Ledger
+from .ledger import Attempt, Ledger, read_stop
 from .plan import Call, Plan, Shard
+from .prices import Prices, packaged
 from .reasons import Reason, read_of_shard, read_of_tasks, redacted
 from .recent import Recent
 from .report import (
@@ -31,6 +33,7 @@ from .report import (
     not_begun,
     run_state,
 )
+from .report_cost import calls_with_cost, price_list, shard_with_cost
 from .report_shards import counts, shard_report, shard_state
 from .sensitive import redact, secret_texts, without_secrets
 from .storage import Layout, RunStore, key_safe, name_of, shard_key
@@ -134,6 +137,7 @@ def read_report(
     *,
     only: str | None = None,
     seconds: float | None = None,
+    prices: Prices | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunReport | None:
     """The report of a run; None if there is none in the store's folder. It blocks.
@@ -142,6 +146,7 @@ def read_report(
     :param only: read the shards of this call alone.
     :param seconds: how long ledgers may be read; those of shards that have not been read by then are counted in
         ``CallReport.unread``. None for as long as it takes.
+    :param prices: with which costs are counted; None for those that come with the package.
     :raises AwsError: if something cannot be read.
     """
     about = read_about(store)
@@ -152,7 +157,8 @@ def read_report(
     outputs = store.get_json(store.layout.named("outputs.json"))
     inputs = store.inputs(str(about["inputs"]))
     secrets = secret_texts(inputs, about.get("sensitive", ()))
-    reader = _Reader(store, plan, told, run_has_outputs=outputs is not None, secrets=secrets)
+    prices = prices or packaged()
+    reader = _Reader(store, plan, told, prices, run_has_outputs=outputs is not None, secrets=secrets)
     calls = reader.calls([call for call in plan.calls if only in (None, call.id)], lambda: until and clock() > until)
     tasks = reader.tasks(calls) if only is None else ()
     state = run_state(calls, outputs is not None, told.state if told else None, task_failed=bool(tasks))
@@ -178,6 +184,8 @@ def read_report(
         calls=calls,
         failures=failures_of(calls),
         error=redact(told.error, secrets) if told else "",
+        cost=total(call.cost for call in calls),
+        prices=price_list(prices),
         tasks=tasks,
         published=str((store.published() or {}).get("uri", "")) if outputs is not None else "",
     )
@@ -233,9 +241,17 @@ class _Reader:
     """Reads the shards of a run's calls."""
 
     def __init__(
-        self, store: RunStore, plan: Plan, told: Told | None, *, run_has_outputs: bool, secrets: tuple[str, ...]
+        self,
+        store: RunStore,
+        plan: Plan,
+        told: Told | None,
+        prices: Prices,
+        *,
+        run_has_outputs: bool,
+        secrets: tuple[str, ...],
     ) -> None:
         self.store = store
+        self.prices = prices
         self.secrets = secrets
         self.plan = plan
         self.told = told
@@ -279,7 +295,7 @@ class _Reader:
                 found[report.call].append(report)
             read += _BATCH
         unread = Counter(shard.call for shard in wanted[read:])
-        return tuple(
+        return calls_with_cost(
             call_report(
                 call.id,
                 call.name,
@@ -340,7 +356,7 @@ class _Reader:
             _succeeded.put(key, attempts)
         may_have_failed = wanted.begun and shard_state(attempts, wanted.instance, run_has_outputs=False) in _DOUBTFUL
         own = read_of_shard(self.store, wanted.call, wanted.shard) if may_have_failed else None
-        return shard_report(
+        report = shard_report(
             wanted.call,
             shard_key(wanted.shard),
             [replace(attempt, reason=redact(attempt.reason, self.secrets)) for attempt in attempts],
@@ -351,6 +367,20 @@ class _Reader:
             own=own and redacted(own, self.secrets),
             of_task=wanted.of_task and redacted(wanted.of_task, self.secrets),
         )
+        return shard_with_cost(report, attempts, self._stops(wanted, attempts), self.prices)
+
+    def _stops(self, wanted: _Wanted, attempts: Sequence[Attempt]) -> dict[int, dict[str, float]]:
+        """What was kept of attempts that were stopped, and whose end nobody has waited for."""
+        hosted = wanted.instance and shard_state(attempts, wanted.instance, run_has_outputs=False) in (
+            "running",
+            "waiting",
+        )
+        last = attempts[-1] if attempts else None
+        return {
+            attempt.number: read_stop(self.store, wanted.call, wanted.shard, attempt.number)
+            for attempt in attempts
+            if attempt.kind is None and not (hosted and attempt is last)
+        }
 
 
 def task_of(scope: str | None, name: str) -> str:

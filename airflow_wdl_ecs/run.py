@@ -22,6 +22,7 @@ from .aws import Clients, side_by_side
 from .ecs.console import is_amazon
 from .ecs.mounts import mounts_of, path_of
 from .ecs.settings import CALL_CACHE_MODES, EcsSettings
+from .ecs.tags import problems_of
 from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .given_files import fetched, on_mounts, with_web_defaults
 from .plan import Plan, Shard
@@ -56,6 +57,8 @@ class Run:
     dag_id: str
     run_id: str
     scope: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The tags that were given to this run alone."""
     sensitive: tuple[str, ...] = ()
     """The names of the inputs that must not be shown."""
     console: bool = False
@@ -163,6 +166,7 @@ def begin_run(
     run_id: str,
     scope: str | None = None,
     call_cache: str = "",
+    tags: Mapping[str, str] | None = None,
     on_change: Callable[[RunStore], object] = lambda store: None,
 ) -> Run:
     """Check the settings and the inputs, and write the run's folder.
@@ -170,6 +174,7 @@ def begin_run(
     :param inputs: as the caller gave them: names (with or without the workflow's) -> values as JSON.
     :param scope: tells several runs within one Airflow run apart, such as a task id.
     :param call_cache: in place of the setting: one of `CALL_CACHE_MODES`; empty for the setting.
+    :param tags: of the ECS tasks of this run, laid over those of the settings.
     :param on_change: called, before the folder says so, if the run had begun with another plan or other inputs.
     :raises SettingsError: if settings are missing or contradict each other.
     :raises InputsError: listing every input that is missing, unknown, of the wrong type, or a file that is not there.
@@ -179,6 +184,8 @@ def begin_run(
     settings.check()
     if call_cache and call_cache not in CALL_CACHE_MODES:
         raise InputsError([Problem(f"call-cache of a run is {' or '.join(CALL_CACHE_MODES)}, not {call_cache!r}")])
+    tags = dict(tags or {})
+    _check_tags(settings, tags)
     sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
     try:
         bound = bind_inputs(plan, inputs)
@@ -206,6 +213,7 @@ def begin_run(
         "dag_id": dag_id,
         "run_id": run_id,
         "scope": scope,
+        "tags": tags,
     }
     store = RunStore(s3, layout, _readable(about, settings))
     store.put_plan(plan)
@@ -306,10 +314,18 @@ def _run(
         layout.dag_id,
         layout.run_id,
         layout.scope,
+        about.get("tags", {}),
         tuple(about.get("sensitive", ())),
         is_amazon(ecs.endpoint_url),
         str(about.get("call_cache", "")),
     )
+
+
+def _check_tags(settings: EcsSettings, tags: Mapping[str, str]) -> None:
+    """:raises InputsError: naming every tag of a run that a task cannot have."""
+    problems = [Problem(problem) for problem in problems_of({**settings.tags, **tags})]
+    if problems:
+        raise InputsError(problems, hint="give the run other tags")
 
 
 def may_take(settings: EcsSettings, uri: str) -> bool:

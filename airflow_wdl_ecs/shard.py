@@ -30,6 +30,7 @@ from .preparation import Prepared, prepare
 from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
 from .sensitive import redact
+from .stops import stop_attempt
 from .story import Log, as_json, durations, tell_inputs, tell_request
 from .submission import Starting, starting, submit
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
@@ -47,6 +48,9 @@ class Audience(Protocol):
 
     def attempt(self, shard: Shard, attempt: Attempt, request: TaskRequest) -> None:
         """An attempt has started, or is taken up again."""
+
+    def attempt_ended(self, shard: Shard, attempt: Attempt) -> None:
+        """An attempt's end has been recorded, for the first time."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,8 @@ class ShardRun:
         if last.given not in ("", self.given):
             self.log.info("attempt %d was of other inputs, or of another version of the task", last.number)
             if last.kind is None and last.arn:
-                await self.hosted.ecs.stop_task(last.handle, "its inputs or its task have changed")
+                why = "its inputs or its task have changed"
+                await stop_attempt(self.hosted.ecs, self.run.store, last.handle, why)
             return None
         own = last.try_number == self.hosted.try_number
         failed = last.kind not in (None, "succeeded")
@@ -241,7 +246,7 @@ class ShardRun:
         self.log.info("attempt %d is ECS task %s%s", request.attempt, handle.arn, " on Spot capacity" if spot else "")
         self.log.info("its log is %s %s", settings.log_group, log_stream(handle.arn))
         if start.stop and handle.arn:
-            await ecs.stop_task(handle, start.stop)
+            await stop_attempt(ecs, self.run.store, handle, start.stop)
 
     def _record(self, prepared: Prepared, handle: TaskHandle, try_number: int, *, spot: bool) -> Attempt:
         request, size, settings = prepared.request, prepared.size, self.hosted.run.settings
@@ -271,6 +276,8 @@ class ShardRun:
             memory_asked=request.resources.memory or settings.memory,
             cache=self.cache.said if self.cache is not None else "",
             cache_key=self.cache.key if self.cache is not None else "",
+            ebs=bool(size.ebs),
+            architecture=settings.cpu_architecture,
         )
 
     def _announce(self, prepared: Prepared) -> None:
@@ -311,6 +318,7 @@ class ShardRun:
         tail: LogTail,
     ) -> Outputs | None:
         """Record how an attempt has ended, and tell it."""
+        known_before = attempt.kind is not None
         attempt = self.attempts[-1] = attempt.knowing(task, result)
         outputs, status = await self._judge(prepared, task, result, tail)
         self.attempts[-1] = attempt.ended(replace(status, reason=redact(status.reason, self.run.secrets)))
@@ -321,6 +329,8 @@ class ShardRun:
         if used and used.in_words:
             self.log.info("attempt %d used: %s", attempt.number, used.in_words)
         await in_thread(self.ledger.write_attempts, self.attempts)
+        if self.hosted.audience is not None and not known_before:
+            self.hosted.audience.attempt_ended(self.shard, self.attempts[-1])
         return outputs
 
     async def _judge(

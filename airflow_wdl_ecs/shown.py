@@ -93,7 +93,7 @@ def presentable(value: Any, longest: int) -> Any:
 
 
 class ShownCall:
-    """One task instance of a call as Airflow shows it; the `shard.Audience` of the call's ECS tasks.
+    """One task instance of a call as Airflow shows it; it is told of the call's ECS tasks as a `shard.Audience` is.
 
     Its host makes one, `begin`s it when it knows the run, and takes `links` and `rendered` when the call has `ended`.
     """

@@ -18,7 +18,8 @@ module knows neither WDL nor ECS.
                                  calls/<call>/<shard>/outputs.json    the shard has succeeded
                                                       attempts.json   its ECS tasks, and what became of each
                                                       failure.json    why its last try failed without one
-                                                      <attempt>/      scripts, stdout, stderr, result.json, work/
+                                                      <attempt>/      scripts, stdout, stderr, result.json, work/,
+                                                                      stopped.json when ECS was told to stop it
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ async def submit(
     :raises SettingsError: if a setting is to blame.
     """
     request, settings = prepared.request, run.settings
-    definition = task_definition(request.image, settings, gpu=prepared.size.gpu, ebs=bool(prepared.size.ebs))
+    definition = task_definition(
+        request.image, settings, gpu=prepared.size.gpu, ebs=bool(prepared.size.ebs), tags=run.tags
+    )
     scripts: Mapping[str, str] = {
         STAGE_IN: stage_in_script(request, settings.staging_tool),
         STAGE_OUT: stage_out_script(request, prepared.policy),
@@ -103,6 +105,7 @@ async def submit(
             scope=run.scope,
             spot=spot,
             scripts=scripts if travel else None,
+            tags=run.tags,
         )
         at = time.time()
         task = await ecs.run_task(

@@ -148,7 +148,7 @@ def test_an_input_that_the_dag_gives_need_not_be_given_by_a_run():
 def test_the_dags_params_are_not_copied_into_its_operators():
     who = Input("who", "who", "String", "0", True, AT, schema={"type": "string"})
     dag = build_dag(plan(call("a"), inputs=(who,)))
-    assert list(dag.params) == ["who", "call-cache"]
+    assert list(dag.params) == ["who", "call-cache", "wdl-tags"]
     assert not dag.get_task("a").params
 
 
@@ -168,7 +168,7 @@ def test_required_inputs_come_first_and_optional_ones_in_a_section():
         Input("a.t", "a", "Int", "0", False, AT, True, None, "n * 2", {"type": "integer"}),
     )
     params = build_dag(plan(call("a"), inputs=inputs)).params
-    assert list(params) == ["who", "n", "a.t", "call-cache"]
+    assert list(params) == ["who", "n", "a.t", "call-cache", "wdl-tags"]
     who, n, nested, _ = (params.get_param(name) for name in params)
     assert who.description.startswith("Whom.")
     assert not who.has_value

@@ -9,8 +9,9 @@ import pytest
 
 from airflow_wdl_ecs import report_reading
 from airflow_wdl_ecs.commands.report import text_of
+from airflow_wdl_ecs.cost import Cost
 from airflow_wdl_ecs.errors import WdlEcsError
-from airflow_wdl_ecs.ledger import supersede_run
+from airflow_wdl_ecs.ledger import keep_stop, supersede_run
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
 from airflow_wdl_ecs.recent import Recent
 from airflow_wdl_ecs.report import Instance, shortened, to_json
@@ -286,3 +287,22 @@ def test_keeping_a_reason_hides_no_error_and_takes_no_patience(
     keep_of_task(run.store, failing(task="outputs"))
     assert len(asked) == 1
     assert "could not be kept" in caplog.text
+
+
+def test_what_was_kept_of_a_stopped_attempt_is_read_only_where_nobody_waits_for_it(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    run.shard("work", (0, 0), attempt(kind=None))
+    uri = run.layout.attempt("work", (0, 0), 0)
+    keep_stop(run.store, uri, {"pull_started": 1000.0, "stopped": 4600.0})
+
+    def cost(state: str | None) -> Cost:
+        s3.calls.clear()
+        told = state and Told("running", {("work", 0): Instance("work", 0, state, 1)})
+        report = read_report(run.store, told or None, only="work")
+        assert report is not None
+        return report.cost
+
+    asked = ("get", f"{uri}stopped.json".removeprefix("s3://bucket/"))
+    assert (cost("deferred").running, asked in s3.calls) == (1, False)
+    assert (cost("failed").vcpu_hours, asked in s3.calls) == (2, True)
+    assert (cost(None).vcpu_hours, asked in s3.calls) == (2, True)

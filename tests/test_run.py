@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -64,6 +65,25 @@ def test_a_run_is_found_again_as_it_began(s3, clients, plan):
     assert found.store.size("s3://in/ref/") == 4
     with pytest.raises(EvaluationError, match="may not read"):
         found.store.read("s3://in/other")
+
+
+def test_a_run_has_its_own_tags(s3, clients, plan):
+    settings = replace(COMPLETE, tags={f"k{number}": "" for number in range(45)})
+
+    def begin(**tags):
+        begin_run(settings, clients, plan, {"reads": ["s3://in/a.fq"]}, dag_id="d", run_id="tagged", tags=tags)
+
+    begin(project="p17", k0="of-the-run")
+    assert open_run(settings, clients, "d", "tagged").tags == {"project": "p17", "k0": "of-the-run"}
+    with pytest.raises(InputsError, match="there are 47 tags, and a task takes 46"):
+        begin(project="p17", team="a")
+    with pytest.raises(InputsError, match="tag 'project': its value has '&'"):
+        begin(project="R&D")
+    about = json.loads(s3.objects["b", "wdl/runs/d/tagged/run.json"])
+    del about["tags"]
+    s3.put_object(Bucket="b", Key="wdl/runs/d/old/run.json", Body=json.dumps(about).encode())
+    s3.objects["b", "wdl/runs/d/old/inputs.json"] = s3.objects["b", "wdl/runs/d/tagged/inputs.json"]
+    assert open_run(settings, clients, "d", "old").tags == {}, "a run of an earlier version"
 
 
 def test_the_plan_and_the_inputs_are_read_once_per_process(s3, clients, plan):

@@ -22,6 +22,7 @@ from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
 from ..printable import printable
 from ..report import AttemptReport, CallReport, PhaseName, RunReport, ShardReport, to_json
+from .cost_table import cost_lines
 from .option import Option
 from .own_stdout import own_stdout
 
@@ -32,6 +33,7 @@ OPTIONS = (
     Option(
         "--task", metavar="TASK_ID", dest="scope", help="the run of a WdlEcsTaskOperator on its own in that DAG run"
     ),
+    Option("--by-shard", action="store_true", help="say of each shard, too, what it has used and cost"),
     Option("--json", dest="as_json", action="store_true", help="print the report as JSON"),
 )
 COLUMNS: tuple[PhaseName, ...] = ("queue", "wait", "pull", "stage_in", "command", "stage_out")
@@ -50,7 +52,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.as_json:
         print(json.dumps(to_json(found[0]), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(printable(line) for line in text_of(*found)))
+        print("\n".join(printable(line) for line in text_of(*found, by_shard=options.by_shard)))
     return 0
 
 
@@ -87,6 +89,7 @@ def homes() -> Iterator[AirflowHome]:
 def of_deployment(run: str, scope: str | None) -> tuple[RunReport, Tails]:
     """The report of a run in the workspace of Airflow's settings, or in a folder; from S3 alone."""
     from ..host import airflow_clients, resolve_settings
+    from ..price_file import prices_or_none
     from ..report_reading import layout_of, named_layout, read_not_begun, read_report, stderr_of_failures
     from ..storage import RunStore
 
@@ -102,14 +105,18 @@ def of_deployment(run: str, scope: str | None) -> tuple[RunReport, Tails]:
             hint="set [wdl_ecs] workspace, or give the run's folder, s3://.../",
         )
     store = RunStore(s3, layout)
-    report = read_report(store) or read_not_begun(store)
+    prices = prices_or_none(settings, airflow_clients(settings))
+    report = read_report(store, prices=prices) or read_not_begun(store)
     if report is None:
         raise WdlEcsError(f"there is no run in {layout.folder}", hint="check DAG_ID/RUN_ID and the workspace")
     return report, stderr_of_failures(store, report, _TAIL)
 
 
-def text_of(report: RunReport, tails: Tails) -> Iterator[str]:
-    """The report for a terminal, line by line."""
+def text_of(report: RunReport, tails: Tails, *, by_shard: bool = False) -> Iterator[str]:
+    """The report for a terminal, line by line.
+
+    :param by_shard: say of each shard what it has used and cost.
+    """
     yield f"{report.workflow}: {_word(report.state)}"
     yield f"  run      {report.dag_id}/{report.run_id}" + (f", task {report.scope}" if report.scope else "")
     yield f"  folder   {report.folder}"
@@ -125,6 +132,7 @@ def text_of(report: RunReport, tails: Tails) -> Iterator[str]:
         yield ""
         yield from _table(report.calls)
         yield from _usage(report.calls)
+        yield from cost_lines(report, name_of=_name if by_shard else None)
     if report.digest:  # a run that has not begun has no inputs yet
         yield from _values("inputs", report.inputs)
     if report.outputs is not None:

@@ -13,13 +13,14 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..errors import CallError, InputsError, WdlEcsError
+from ..ecs.tags import RUN_TAGS, problems_of
+from ..errors import CallError, InputsError, Problem, WdlEcsError
 from ..generate import dag_file
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
@@ -74,6 +75,14 @@ OPTIONS = (
             ("--refresh-cache", "refresh", "run every call, and keep the outputs for later runs"),
         )
     ),
+    Option(
+        "--tag",
+        metavar="KEY=VALUE",
+        dest="tags",
+        action="append",
+        default=[],
+        help="a tag for the run's ECS tasks (may be repeated)",
+    ),
     Option("-v", "--verbose", action="store_true", help="show every task of Airflow"),
     Option("--debug", dest="verbose", action="store_true", help="as --verbose"),
     *(
@@ -112,11 +121,11 @@ def execute(options: argparse.Namespace) -> int:
     if options.json_only:
         print(json.dumps({f"{plan.name}.{name}": value for name, value in inputs.items()}, indent=2))
         return 0
-    publishing = publish_settings(plan, options)
+    publishing, tags = publish_settings(plan, options), read_tags(options.tags)
     folder = make_run_folder(options.run_dir, plan.name)
     (folder / "inputs.json").write_text(json.dumps({f"{plan.name}.{n}": v for n, v in inputs.items()}, indent=2) + "\n")
     progress = Progress(plan, verbose=options.verbose)
-    run = LocalRun(user_home(), plan, folder, progress, publishing, call_cache=options.call_cache)
+    run = LocalRun(user_home(), plan, folder, progress, publishing, tags, options.call_cache)
     with terminations_as_interrupts():
         try:
             found = run.outputs(fetched(plan, inputs, folder / "fetched"))
@@ -140,7 +149,7 @@ class LocalRun:
     """One run of a plan through the embedded Airflow.
 
     :param folder: where its outputs are wanted. :param publishing: the settings by which it publishes them, too.
-    :param call_cache: as `run_options` has it; None to say nothing of it.
+    :param tags: of its ECS tasks. :param call_cache: as `run_options` has it; None to say nothing of it.
     """
 
     home: AirflowHome
@@ -148,6 +157,7 @@ class LocalRun:
     folder: Path
     progress: Progress
     publishing: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
     submitted: bool = False
     call_cache: str | None = None
@@ -180,7 +190,8 @@ class LocalRun:
         uris: dict[str, str] = service.ask("upload", paths=paths)["uris"] if paths else {}
         conf = map_files(self.plan, inputs, lambda path: uris.get(path, path))
         said = {CALL_CACHE: self.call_cache} if self.call_cache else {}
-        self._submit(service, {**conf, **self.publishing, **said})
+        tags = {RUN_TAGS: self.tags} if self.tags else {}
+        self._submit(service, {**conf, **self.publishing, **tags, **said})
         self.progress.say(f"run {self.run_id} of {self.dag_id}: {service.endpoint.ui}/dags/{self.dag_id}")
         service, state = self._follow(service)
         if state != "success":
@@ -276,6 +287,19 @@ def publish_settings(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     if taken := [name for name in given if name not in run_setting_names(plan)]:
         raise InputsError(f"{plan.name} has an input {taken[0]}, so a run of it cannot say what is published")
     return given
+
+
+def read_tags(words: Sequence[str]) -> dict[str, str]:
+    """The tags in ``KEY=VALUE`` words.
+
+    :raises InputsError: if one is no such word, or a tag that ECS does not take.
+    """
+    wrong = [Problem(f"--tag {word}: not KEY=VALUE") for word in words if "=" not in word]
+    tags = {key.strip(): value.strip() for key, _, value in (word.partition("=") for word in words)}
+    wrong = wrong or [Problem(f"--tag: {problem}") for problem in problems_of(tags)]
+    if wrong:
+        raise InputsError(wrong)
+    return tags
 
 
 def make_run_folder(wanted: str, name: str) -> Path:

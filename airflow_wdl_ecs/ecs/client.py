@@ -168,16 +168,21 @@ class EcsClient:
         found.update((task["taskArn"], task) for task in response.get("tasks", ()))
         return found
 
-    async def stop_task(self, handle: TaskHandle, reason: str) -> None:
-        """Stop a task; one that ECS does not know, or that has ended, is as good as stopped."""
+    async def stop_task(self, handle: TaskHandle, reason: str) -> dict[str, Any]:
+        """Stop a task; one that ECS does not know, or that has ended, is as good as stopped.
+
+        :return: the task as ECS has it then; empty if ECS does not know it.
+        """
         try:
             # 1,024 characters of reason are taken; the console shows about this many.
-            await self._call("stop_task", cluster=handle.cluster, task=handle.arn, reason=reason[:255])
+            answer = await self._call("stop_task", cluster=handle.cluster, task=handle.arn, reason=reason[:255])
+            return dict(answer.get("task") or {})
         except AwsError as error:
             if error.code not in ("InvalidParameterException", "ClientException"):
                 raise
             if "not found" not in error.message and "not exist" not in error.message:
                 raise
+            return {}
 
     async def list_tasks(self, cluster: str, started_by: str) -> list[str]:
         """The ARNs of the tasks with this ``startedBy`` that are to run."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..task import CallIdentity, TaskRequest
+from ..task import TaskRequest
 from .images import credentials_of
 from .mounts import mount_points, mounts_of, volumes
 from .resources import TaskSize, fargate_pair
 from .settings import EcsSettings
 from .staging import END, Stage, library
+from .tags import as_list, identity_tags
 
 STAGE_IN: Stage = "stage-in"
 COMMAND = "command"
@@ -65,10 +66,13 @@ class TaskDefinition:
     arguments: Mapping[str, Any]
 
 
-def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0, ebs: bool = False) -> TaskDefinition:
+def task_definition(
+    image: str, settings: EcsSettings, *, gpu: int = 0, ebs: bool = False, tags: Mapping[str, str] | None = None
+) -> TaskDefinition:
     """The definition for tasks whose command runs in ``image``.
 
     :param settings: with the region set. :param ebs: whether their volume is an EBS volume, which RunTask describes.
+    :param tags: the run's own, as in `run_task`.
     """
     containers = [
         _container(settings, STAGE_IN, settings.staging_image, _boot(STAGE_IN, settings), essential=False),
@@ -100,8 +104,9 @@ def task_definition(image: str, settings: EcsSettings, *, gpu: int = 0, ebs: boo
         arguments["taskRoleArn"] = settings.task_role_arn
     if settings.execution_role_arn:
         arguments["executionRoleArn"] = settings.execution_role_arn
-    if settings.tags:
-        arguments["tags"] = _tags(settings.tags)
+    inherited = _inherited_tags(settings, tags or {})
+    if inherited:
+        arguments["tags"] = as_list(inherited)
     digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
     family = f"wdl-{digest[:40]}"
     return TaskDefinition(family, {"family": family, **arguments})
@@ -116,6 +121,7 @@ def run_task(
     scope: str | None = None,
     spot: bool = False,
     scripts: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """RunTask's arguments for one attempt.
 
@@ -123,8 +129,10 @@ def run_task(
     :param scripts: container -> the script of its stage, if they travel with the request (see `may_travel`); otherwise
         the containers fetch them from the attempt's folder.
     :param spot: whether the attempt may run on the capacity of ``spot_capacity_providers``.
+    :param tags: the run's own, beside those of the settings, which the task has from its definition.
     """
     identity = request.identity
+    own_tags = {**(tags or {}), **identity_tags(identity)}
     arguments: dict[str, Any] = {
         "cluster": settings.cluster,
         "taskDefinition": definition,
@@ -132,13 +140,16 @@ def run_task(
         "clientToken": client_token(request, scope),
         "startedBy": started_by(identity.dag_id, identity.run_id, identity.call, scope),
         "overrides": _overrides(request, size, scripts or {}),
-        "tags": _tags({**settings.tags, **_identity_tags(identity)}),
+        "tags": as_list(own_tags),
+        "propagateTags": "TASK_DEFINITION",
+        # AWS's own tag with the cluster's name.
+        "enableECSManagedTags": True,
         **_where(settings, spot=spot),
         **_placement(size, settings),
     }
     if size.ebs:
         arguments["volumeConfigurations"] = [
-            {"name": _VOLUME, "managedEBSVolume": _ebs_volume(size.ebs, settings, arguments["tags"])}
+            {"name": _VOLUME, "managedEBSVolume": _ebs_volume(size.ebs, settings, {**settings.tags, **own_tags})}
         ]
     if settings.subnets:
         vpc: dict[str, Any] = {"subnets": list(settings.subnets)}
@@ -298,10 +309,18 @@ def _placement(size: TaskSize, settings: EcsSettings) -> dict[str, Any]:
     return {name: items for name, items in found.items() if items}
 
 
-def _ebs_volume(size: int, settings: EcsSettings, tags: list[dict[str, str]]) -> dict[str, Any]:
+def _inherited_tags(settings: EcsSettings, tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that tasks have from their definition: not those for which a run has its own value.
+
+    ECS does not say what becomes of a key that both the definition and RunTask have.
+    """
+    return {key: value for key, value in settings.tags.items() if key not in tags}
+
+
+def _ebs_volume(size: int, settings: EcsSettings, tags: Mapping[str, str]) -> dict[str, Any]:
     """The volume of one task, which ECS deletes with it.
 
-    :param size: GiB.
+    :param size: GiB. :param tags: all those of its task: a volume has none from the definition.
     """
     volume: dict[str, Any] = {
         "roleArn": settings.ebs_role_arn,
@@ -310,7 +329,7 @@ def _ebs_volume(size: int, settings: EcsSettings, tags: list[dict[str, str]]) ->
         "encrypted": True,
         "filesystemType": "ext4",
         "terminationPolicy": {"deleteOnTermination": True},
-        "tagSpecifications": [{"resourceType": "volume", "tags": tags, "propagateTags": "NONE"}],
+        "tagSpecifications": [{"resourceType": "volume", "tags": as_list(tags), "propagateTags": "NONE"}],
     }
     more = (("kmsKeyId", settings.ebs_kms_key), ("iops", settings.ebs_iops), ("throughput", settings.ebs_throughput))
     return {**volume, **{name: value for name, value in more if value}}
@@ -322,18 +341,3 @@ def _provider(text: str) -> dict[str, Any]:
     if len(numbers) > 1:
         item["base"] = int(numbers[1])
     return item
-
-
-def _identity_tags(identity: CallIdentity) -> dict[str, str]:
-    shard = ".".join(map(str, identity.shard)) or "-"
-    return {"wdl:dag": identity.dag_id, "wdl:run": identity.run_id, "wdl:call": identity.call, "wdl:shard": shard}
-
-
-def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"key": _tag_text(key, 128), "value": _tag_text(value, 256)} for key, value in tags.items()]
-
-
-def _tag_text(text: str, longest: int) -> str:
-    """Tags take letters, digits, spaces and ``+ - = . _ : / @``."""
-    allowed: Iterable[str] = (char if char.isalnum() or char in " +-=._:/@" else "_" for char in text)
-    return "".join(allowed)[:longest]

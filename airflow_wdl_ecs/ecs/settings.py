@@ -16,11 +16,16 @@ from ..errors import Problem, SettingsError
 from .mounts import wrong_mounts
 from .publish_settings import PublishSettings
 from .setting import SECTION, TYPES, how_to_set, read, setting
+from .tags import problems_of
 
 CALL_CACHE_MODES = ("off", "on", "refresh")
 """What the setting ``call_cache`` may be, and what a run may ask for."""
 
 __all__ = ["CALL_CACHE_MODES", "SECTION", "EcsSettings", "SettingInfo", "describe_settings", "how_to_set"]
+
+
+_LAID_OVER = frozenset({"tags"})
+"""Settings whose overrides leave what they do not name."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,18 @@ class EcsSettings(PublishSettings):
     """Where and how a deployment runs the ECS tasks of its calls."""
 
     tags: Mapping[str, str] = setting(
-        {}, "pairs", "Tags of the ECS tasks and task definitions.", example="team=genomics, cost-centre=42"
+        {},
+        "pairs",
+        "Tags of the ECS tasks, their EBS volumes and task definitions, by which costs can be divided. A DAG's own are "
+        "laid over the deployment's, key by key.",
+        example="team=genomics, cost-centre=42",
+    )
+    prices_file: str = setting(
+        "",
+        "text",
+        "Prices with which reports say what tasks have cost: a JSON file, by its absolute path or its s3:// URI; empty "
+        "for the list prices that come with the package.",
+        example="s3://my-bucket/wdl/prices.json",
     )
     readable_prefixes: tuple[str, ...] = setting(
         (),
@@ -187,6 +203,7 @@ class EcsSettings(PublishSettings):
         """Settings from the text of a configuration section, with explicit values laid over it.
 
         An empty text leaves the default, and an option that is no setting is left alone (the section holds others).
+        Tags are laid over each other one by one, so that a DAG's do not take away the deployment's.
 
         :param options: option name -> text; a list is separated by commas or is a JSON list.
         :param overrides: setting name -> value, or text as in ``options``.
@@ -202,7 +219,8 @@ class EcsSettings(PublishSettings):
                 problems.append(Problem(f"there is no setting {name}" + (f"; {near[0]}?" if near else "")))
                 continue
             try:
-                found[name] = read(value, kinds[name].metadata["kind"])
+                understood = read(value, kinds[name].metadata["kind"])
+                found[name] = {**found.get(name, {}), **understood} if name in _LAID_OVER else understood
             except ValueError as error:
                 problems.append(Problem(f"{how_to_set(name)}: {error}"))
         if problems:
@@ -311,6 +329,13 @@ def _wrong_places(s: EcsSettings) -> Iterator[str]:
         for prefix in (given,) if given and isinstance(given, str) else given:
             if not prefix.startswith(("s3://", *web)) or prefix == "s3://":
                 yield f"{name}: {prefix!r} is not an s3:// prefix; set {how_to_set(name)}"
+
+    yield from (f"tags: {problem}; set {how_to_set('tags')}" for problem in problems_of(s.tags))
+    if s.prices_file and not s.prices_file.startswith(("/", "s3://")):
+        yield (
+            f"prices_file must be an absolute path or an s3:// URI, not {s.prices_file!r}; "
+            f"set {how_to_set('prices_file')}"
+        )
 
 
 def _wrong_mounts(s: EcsSettings) -> Iterator[str]:

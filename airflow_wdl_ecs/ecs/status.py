@@ -170,7 +170,8 @@ def could_not_pull(reason: str) -> bool:
 
 def ecs_times(task: Mapping[str, Any]) -> dict[str, float]:
     """When ECS says that things happened to a task: ``created``, ``pull_started``, ``pull_stopped``, ``started`` (all
-    of its containers) and ``stopped``, in seconds since the epoch; what it does not say is not in it.
+    of its containers), ``stopped`` (its containers) and ``gone`` (the whole of it), in seconds since the epoch; what it
+    does not say is not in it.
     """
     stopped = task.get("executionStoppedAt") or task.get("stoppedAt") or task.get("stoppingAt")
     found = {
@@ -179,6 +180,7 @@ def ecs_times(task: Mapping[str, Any]) -> dict[str, float]:
         "pull_stopped": task.get("pullStoppedAt"),
         "started": task.get("startedAt"),
         "stopped": stopped,
+        "gone": task.get("stoppedAt"),
     }
     return {name: moment.timestamp() for name, moment in found.items() if moment is not None}
 

@@ -29,6 +29,7 @@ from .ecs_tasks import (
     plan_containers,
     require_commands,
     size_of,
+    tags_of,
 )
 from .faults import FaultDesk, TaskFault
 from .task_state import ContainerState, Stop, TaskState, last_status
@@ -107,6 +108,7 @@ class EcsApi:
             compatibilities=tuple(stored.compatibilities),
             ephemeral_storage=stored.ephemeral_storage,
             architecture=(stored.runtime_platform or {}).get("cpuArchitecture") or "X86_64",
+            tags=tuple(stored.tags),
         )
 
     def _check_registration(self, request: Json, region: str) -> Json | None:
@@ -197,7 +199,7 @@ class EcsApi:
             placement=placement,
             request=request,
             agent_task=agent_task,
-            tags=list(request.get("tags") or []),
+            tags=tags_of(request, definition, placement.cluster_arn),
         )
 
     def apply(self, fault: TaskFault) -> None:

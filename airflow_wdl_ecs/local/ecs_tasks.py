@@ -16,7 +16,15 @@ from typing import Any
 from .agent import AgentTask, ContainerPlan
 from .containers import ContainerSpec, Mount
 from .task_state import ContainerRules, Dependency, TaskState, last_status
-from .validation import MAX_STOP_TIMEOUT_FARGATE, check_fargate_size, client_error, cpu_units, invalid, memory_mib
+from .validation import (
+    MAX_STOP_TIMEOUT_FARGATE,
+    check_fargate_size,
+    check_tags,
+    client_error,
+    cpu_units,
+    invalid,
+    memory_mib,
+)
 
 EFS = "efs"
 DEFAULT_CPU = 256
@@ -38,6 +46,7 @@ class Definition:
     compatibilities: tuple[str, ...]
     ephemeral_storage: dict[str, Any] | None = None
     architecture: str = "X86_64"
+    tags: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,19 @@ class EcsTask:
     def desired_status(self) -> str:
         """RUNNING until something stops it."""
         return "RUNNING" if self.state.stop is None else "STOPPED"
+
+
+def tags_of(request: Mapping[str, Any], definition: Definition, cluster_arn: str) -> list[dict[str, str]]:
+    """A new task's tags: its own, those that its definition hands on, and ECS's.
+
+    :raises ApiError: if they are too many, or of one key: what AWS does then is not known.
+    """
+    tags = list(request.get("tags") or [])
+    if request.get("propagateTags") == "TASK_DEFINITION":
+        tags += definition.tags
+    check_tags(tags)
+    managed = {"key": "aws:ecs:clusterName", "value": cluster_arn.rsplit("/", 1)[-1]}
+    return [*tags, managed] if request.get("enableECSManagedTags") else tags
 
 
 def placement_of(request: Mapping[str, Any], definition: Definition, cluster_arn: str, region: str) -> Placement:

@@ -16,6 +16,8 @@ MAX_STARTED_BY = 128
 MAX_COUNT = 10
 MAX_CLIENT_TOKEN = 64
 MAX_TAGS = 50
+LONGEST_IN_TAG = {"key": 128, "value": 256}
+TAG_CHARACTERS = " +-=._:/@"
 MAX_STOP_TIMEOUT_FARGATE = 120
 MAX_CONSTRAINTS = 10
 MAX_STRATEGIES = 5
@@ -241,10 +243,26 @@ def check_run_task(request: Mapping[str, Any]) -> None:
         )
     if len(request.get("clientToken") or "") > MAX_CLIENT_TOKEN:
         raise invalid(f"clientToken must be at most {MAX_CLIENT_TOKEN} characters.")
-    if len(request.get("tags") or []) > MAX_TAGS:
-        raise invalid(f"The maximum number of tags is {MAX_TAGS}.")
+    if request.get("propagateTags") == "SERVICE":
+        raise invalid("propagateTags cannot be SERVICE when a task is run.")
+    check_tags(request.get("tags") or [])
     check_ephemeral_storage(overrides.get("ephemeralStorage"))
     _check_placement(request)
+
+
+def check_tags(tags: Sequence[Mapping[str, str]]) -> None:
+    """:raises ApiError: for tags that a resource cannot have."""
+    if len(tags) > MAX_TAGS:
+        raise invalid(f"The maximum number of tags is {MAX_TAGS}.")
+    if len({tag["key"] for tag in tags}) < len(tags):
+        raise invalid("Duplicate tag keys found. Please note that tag keys are case sensitive.")
+    for tag in tags:
+        for name, longest in LONGEST_IN_TAG.items():
+            text = tag.get(name, "")
+            if len(text) > longest or not all(char.isalnum() or char in TAG_CHARACTERS for char in text):
+                raise invalid(f"The tag {name} {text[:60]!r} is too long or has characters that are not permitted.")
+            if text.lower().startswith("aws:"):
+                raise invalid("Tag keys and values must not begin with aws:.")
 
 
 def _check_placement(request: Mapping[str, Any]) -> None:

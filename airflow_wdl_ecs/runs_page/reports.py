@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 from ..aws import Clients, aws_errors, error_code
 from ..ecs.console import folder_page, is_amazon, log_page, task_page
 from ..ecs.request import log_stream
-from ..ecs.settings import how_to_set
+from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import SettingsError
 from ..host import airflow_clients, resolve_settings
 from ..ledger import Attempt, Ledger
+from ..price_file import prices_or_none
 from ..report import Instance, RunReport, ShardReport, indices, may_download, shortened, to_json
 from ..report_reading import (
     Told,
@@ -61,12 +62,14 @@ class RunOfAirflow:
     told: Told = field(repr=False)
     store: RunStore = field(repr=False)
     clients: Clients = field(repr=False)
+    settings: EcsSettings
     within: tuple[str, ...] = ()
     wdl: bool = True
 
     def described(self, only: str | None) -> dict[str, Any]:
         """The report as JSON, what else there is and has failed in the DAG run, and the DAG run itself."""
-        found = read_report(self.store, self.told, only=only, seconds=PATIENCE) if self.wdl else None
+        prices = prices_or_none(self.settings, self.clients)
+        found = read_report(self.store, self.told, only=only, seconds=PATIENCE, prices=prices) if self.wdl else None
         not_begun = read_not_begun(self.store, self.told) if self.wdl and found is None else None
         report = None if found is None else to_json(shortened(found, FIRST_SHARDS))
         if report is not None:
@@ -115,7 +118,8 @@ class RunOfAirflow:
 
     def shards(self, call: str, shard: str | None, map_index: int | None) -> list[ShardReport] | None:
         """The shards of a call, all or some; None if there is no such call."""
-        report = read_report(self.store, self.told, only=call, seconds=PATIENCE) if self.wdl else None
+        prices = prices_or_none(self.settings, self.clients)
+        report = read_report(self.store, self.told, only=call, seconds=PATIENCE, prices=prices) if self.wdl else None
         if report is None or not report.calls:
             return None
         return [
@@ -197,7 +201,7 @@ def open_run_of_airflow(session: Session, run: ListedRun, scope: str | None) -> 
     layout = airflow_runs.layout_of_run(session, run, settings.workspace)
     store = RunStore(clients("s3"), layout)
     if not airflow_runs.has_wdl(session, run):
-        return RunOfAirflow(run, Told(run.state, {}), store, clients, wdl=False)
+        return RunOfAirflow(run, Told(run.state, {}), store, clients, settings, wdl=False)
     if not layout.workspace:
         raise SettingsError("workspace is not set, so it is not known where runs are", hint=how_to_set("workspace"))
     within = tuple(scopes(store))
@@ -205,7 +209,7 @@ def open_run_of_airflow(session: Session, run: ListedRun, scope: str | None) -> 
         scope = within[0]
     if scope is not None:
         store = RunStore(clients("s3"), replace(layout, scope=scope))
-    return RunOfAirflow(run, airflow_runs.told_of(session, run), store, clients, within)
+    return RunOfAirflow(run, airflow_runs.told_of(session, run), store, clients, settings, within)
 
 
 def _log_of(attempt: Attempt) -> tuple[str, str]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from airflow_wdl_ecs import host
+from airflow_wdl_ecs import host, report_reading
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.report import CACHE_LINES, seconds
 from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.ledger import Times, keep_stop
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
+from airflow_wdl_ecs.recent import Recent
 from airflow_wdl_ecs.report import to_json
 from airflow_wdl_ecs.report_reading import read_report
 from airflow_wdl_ecs.storage import RunStore
@@ -56,6 +58,68 @@ def test_a_run_in_words(run: FabricatedRun, capsys: pytest.CaptureFixture[str], 
     assert ["work", "1 failed, 1 succeeded", "2", "5.0 s", "10 s", "5.0 s", "10 s", "20 s", "10 s"] in cells
     assert "  lanes = [[1, 2], [3]]\n" in rest
     assert "outputs" not in rest
+
+
+EAST = {"arn": "arn:aws:ecs:us-east-1:123456789012:task/genomics/0", "architecture": "X86_64"}
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines()]
+
+
+def test_what_a_run_has_used_and_cost(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_reading, "_succeeded", Recent(1))
+    # From the pull to the end 45 s, billed as 60: 2 vCPUs and 4 GB for 1/60 h,
+    # 0.03333 * 0.04048 + 0.06667 * 0.004445 = 0.0013493 + 0.0002963 = 0.0016457 USD each.
+    run.shard("work", (0, 0), attempt(kind="command_failed", **EAST), attempt(1, **EAST))
+    run.shard("work", (0, 1), attempt(kind="interrupted", **EAST | {"launch_type": "FARGATE_SPOT"}))
+    run.shard("work", (1, 0), attempt(kind=None), attempt(1, kind="lost", times=Times()))
+    assert main(["report", NAME, "--by-shard"]) == 0
+    text = capsys.readouterr().out
+    rows = rows_of(text)
+    assert ["used and cost", "vCPU-h", "GB-h", "cost"] in rows
+    assert ["work", "0.1000", "0.2000", "0.0033+ USD"] in rows
+    assert ["work[0, 0]", "0.0667", "0.1333", "0.0033 USD"] in rows
+    assert ["work[0, 1]", "0.0333", "0.0667", "no price"] in rows
+    assert ["work[1, 0]"] in rows
+    assert ["all", "0.1000", "0.2000", "0.0033+ USD"] in rows
+    assert "(1 ECS task without a price: no price for FARGATE_SPOT in us-east-1 (X86_64))" in text
+    assert "(in no sum: 1 ECS task of which no time is known)" in text
+    assert "(in no sum: 1 ECS task not known to have ended)" in text
+    assert "(prices of 2026-11-25: AWS's list prices" in text
+    assert main(["report", NAME, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["cost"]["amount"] == pytest.approx(2 * 0.09874 / 60)
+    (work,) = (call for call in report["calls"] if call["id"] == "work")
+    assert [attempt["cost"]["tasks"] for shard in work["shards"] for attempt in shard["attempts"]] == [1, 0, 0, 1, 1]
+    assert report["prices"]["currency"] == "USD"
+    assert main(["report", NAME]) == 0
+    assert not any(row[0] == "work[0, 0]" for row in rows_of(capsys.readouterr().out) if row)
+
+
+def test_an_attempt_that_was_stopped_and_that_nobody_waited_for_has_cost_something(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.shard("work", (0, 1), attempt(kind=None, **EAST))
+    keep_stop(run.store, run.layout.attempt("work", (0, 1), 0), {"pull_started": 1000.0, "stopped": 4600.0, "x": 1.0})
+    assert main(["report", NAME, "--by-shard"]) == 0
+    text = capsys.readouterr().out
+    assert ["work[0, 1]", "2.0000", "4.0000", "0.0987 USD"] in rows_of(text)
+    assert "(1 ECS task of which ECS has not told all times: at least these hours)" in text
+
+
+def test_prices_that_cannot_be_read_do_not_hide_a_report(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        host, "resolve_settings", lambda: EcsSettings(workspace=WORKSPACE, prices_file="/nowhere/prices.json")
+    )
+    assert main(["report", NAME]) == 0
+    text = capsys.readouterr().out
+    assert "(no prices: the file of prices /nowhere/prices.json cannot be read: No such file or directory)" in text
+    assert ["work", "0.0667", "0.1333", "no price"] in rows_of(text)
 
 
 def test_a_shard_has_its_label(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.given_inputs import joined
 from airflow_wdl_ecs.commands.progress import Progress
-from airflow_wdl_ecs.commands.run import make_run_folder, write_result
+from airflow_wdl_ecs.commands.run import make_run_folder, read_tags, write_result
 from airflow_wdl_ecs.errors import InputsError
 from airflow_wdl_ecs.plan import Plan
 
@@ -28,6 +28,15 @@ def test_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputsError, match="-d file"):
         make_run_folder("file", "wf")
+
+
+def test_tags_are_checked_before_anything_is_made() -> None:
+    assert read_tags([]) == {}
+    assert read_tags(["team=a", "cost = 1=2", "team=b"]) == {"team": "b", "cost": "1=2"}
+    with pytest.raises(InputsError, match="--tag team: not KEY=VALUE"):
+        read_tags(["team"])
+    with pytest.raises(InputsError, match="keys that begin with wdl: are this package's own"):
+        read_tags(["wdl:run=x"])
 
 
 def test_a_value_may_be_a_word_of_its_own() -> None:

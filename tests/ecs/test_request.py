@@ -207,10 +207,32 @@ def test_a_described_task_says_which_attempt_it_is():
 def test_tags_take_only_what_aws_takes():
     request = replace(REQUEST, identity=replace(IDENTITY, run_id="a|b" + "é" * 300))
     tags = run_task(request, TaskSize(1024, 2048), SETTINGS, definition="f")["tags"]
-    assert {"key": "team", "value": "a"} in tags
     run = next(tag["value"] for tag in tags if tag["key"] == "wdl:run")
     assert run.startswith("a_bé")
     assert len(run) == 256
+
+
+def test_a_task_has_its_own_tags_and_those_of_its_definition_and_no_key_twice():
+    run_tags = {"project": "p17", "team": "b"}
+    settings = replace(SETTINGS, tags={"team": "a", "cost-centre": "42"}, ebs_role_arn="arn:aws:iam::1:role/i")
+
+    def tags_of(tags):
+        arguments = run_task(REQUEST, TaskSize(1024, 2048, ebs=500), settings, definition="f", tags=tags)
+        assert (arguments["propagateTags"], arguments["enableECSManagedTags"]) == ("TASK_DEFINITION", True)
+        defined = task_definition("i", settings, tags=tags).arguments.get("tags", [])
+        volume = arguments["volumeConfigurations"][0]["managedEBSVolume"]["tagSpecifications"][0]["tags"]
+        return [{tag["key"]: tag["value"] for tag in tags} for tags in (defined, arguments["tags"], volume)]
+
+    identity = {"wdl:dag": "d", "wdl:run": "r", "wdl:call": "align.sort", "wdl:shard": "0.3"}
+    assert tags_of({}) == [settings.tags, identity, {**settings.tags, **identity}]
+    assert tags_of(run_tags) == [
+        {"cost-centre": "42"},
+        {**run_tags, **identity},
+        {"cost-centre": "42", **run_tags, **identity},
+    ]
+    untagged = task_definition("i", replace(settings, tags={}))
+    assert "tags" not in untagged.arguments
+    assert task_definition("i", replace(settings, tags={}), tags=run_tags) == untagged, "runs share definitions"
 
 
 def test_scripts_travel_with_the_request_as_far_as_ecs_takes_them():

@@ -66,10 +66,10 @@ def _ecs(name: str, arguments: Mapping[str, Any]) -> Iterator[_Parts]:
     cluster = arguments["cluster"].rpartition("/")[2]
     context = {"ecs:cluster": f"{own}:cluster/{cluster}"}
     if name == "RunTask":
-        assert not {"enableExecuteCommand", "group", "propagateTags"} & set(arguments), "this needs other permissions"
+        assert not {"enableExecuteCommand", "group"} & set(arguments), "this needs other permissions"
         assert not {"taskRoleArn", "executionRoleArn"} & set(arguments["overrides"])
         yield "ecs:RunTask", arguments["taskDefinition"], context
-        if arguments.get("tags"):
+        if arguments.get("tags") or arguments.get("propagateTags"):
             yield "ecs:TagResource", f"{own}:task/{cluster}/0123456789abcdef", {"ecs:CreateAction": name}
     elif name == "ListContainerInstances":
         yield "ecs:ListContainerInstances", context["ecs:cluster"], {}

@@ -79,6 +79,23 @@ class TestRunTask:
         assert tasks.describe(arn)["attributes"] == [{"name": "ecs.cpu-architecture", "value": said}]
         tasks.stopped(arn)
 
+    def test_a_definition_hands_its_tags_on_if_it_is_asked_to(self, tasks: Tasks) -> None:
+        team = {"key": "team", "value": "a"}
+        definition = tasks.register(container("a", "true"), tags=[team])
+
+        def tags_of(**request: Any) -> list[dict[str, str]]:
+            arn = tasks.run(definition, tags=[{"key": "k", "value": "v"}], **request)
+            tags: list[dict[str, str]] = tasks.ecs.describe_tasks(cluster="wdl", tasks=[arn], include=["TAGS"])[
+                "tasks"
+            ][0]["tags"]
+            return tags
+
+        own, cluster = {"key": "k", "value": "v"}, {"key": "aws:ecs:clusterName", "value": "wdl"}
+        assert tags_of() == [own]
+        assert tags_of(propagateTags="TASK_DEFINITION", enableECSManagedTags=True) == [own, team, cluster]
+        with pytest.raises(ClientError, match="Duplicate tag keys"):
+            tasks.run(definition, tags=[team], propagateTags="TASK_DEFINITION")
+
     def test_count_starts_several(self, tasks: Tasks) -> None:
         answer = tasks.ecs.run_task(cluster="wdl", taskDefinition=tasks.register(container("a", "exit 7")), count=3)
         assert len({task["taskArn"] for task in answer["tasks"]}) == 3

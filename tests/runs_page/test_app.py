@@ -172,6 +172,10 @@ def test_a_report_is_what_the_folder_and_airflow_say(client: Any, run: Fabricate
     links = work["shards"][0]["attempts"][0]["links"]
     assert links["task"].startswith("https://console.aws.amazon.com/ecs/v2/clusters/genomics/tasks/")
     assert work["shards"][0]["instance"]["task_id"] == "work"
+    assert report["prices"]["date"]
+    assert work["cost"]["tasks"] == work["attempts"]
+    shown = client.get(ROUTES["shards"].replace("sum_lane", "work")).json()["shards"]
+    assert [shard["cost"]["vcpu_hours"] > 0 for shard in shown] == [True, True]
 
 
 def test_what_commands_used_is_in_the_report(client: Any, run: FabricatedRun) -> None:

@@ -2,6 +2,7 @@
 // It lives in a shadow tree, so that its style and Airflow's do not meet; Airflow's colours come in as variables.
 
 import * as airflow from "./airflow.js";
+import * as costs from "./costs.js";
 import { h, seconds, moment, clock } from "./elements.js";
 
 const FIRST_SHARDS = 25;
@@ -188,6 +189,7 @@ class RunView extends View {
       !alone && this.failures(),
       !alone && this.values("Outputs", "outputs", report.outputs),
       this.timing(calls),
+      !alone && costs.section(report),
       !alone && this.values("Inputs", "inputs", report.inputs, this.defaults()),
       this.where(),
     ].filter(Boolean);
@@ -350,7 +352,7 @@ class RunView extends View {
       h(
         "div.calls",
         { role: "table", "aria-label": "Calls and their times" },
-        h("div.row.axis", { role: "row" }, h("span", { role: "columnheader" }, "call"), h("span", { role: "columnheader" }, "state"), h("span.track", { role: "columnheader" }, axis.ticks()), h("span.number", { role: "columnheader" }, "time")),
+        h("div.row.axis", { role: "row" }, h("span", { role: "columnheader" }, "call"), h("span", { role: "columnheader" }, "state"), h("span.track", { role: "columnheader" }, axis.ticks()), h("span.number", { role: "columnheader" }, "time"), h("span.number.cost", { role: "columnheader" }, "cost")),
         calls.map((call) => this.call(call, axis)),
       ),
       calls.length ? null : h("p.muted", {}, "The workflow has no calls."),
@@ -386,6 +388,7 @@ class RunView extends View {
       h("span.states", { role: "cell" }, total ? counts : state("not_started")),
       h("span.track", { role: "cell" }, bars),
       h("span.number", { role: "cell", title: "from its first beginning to its last end" }, call.started !== null && seconds((call.ended ?? axis.last) - call.started)),
+      costs.cell(call.cost, this.report.prices),
     );
     return h(
       "div.call",
@@ -433,6 +436,7 @@ class RunView extends View {
         h("span.states", { role: "cell" }, state(shard.state)),
         h("span.track", { role: "cell" }, axis.bars(shard.attempts)),
         h("span.number", { role: "cell" }, axis.length(shard.attempts)),
+        costs.cell(shard.cost, this.report.prices),
       ),
       this.open.has(key) && this.attempts(shard),
     );
@@ -472,6 +476,7 @@ class RunView extends View {
       ["given", [attempt.given, attempt.launch_type, attempt.spot && "Spot"].filter(Boolean).join(", ")],
       ["started", moment(attempt.started)],
       ["times", spent.join(" · ")],
+      ["cost", costs.inWords(attempt.cost, this.report.prices)],
       ["ECS task", linked(attempt.arn, links.task)],
       ["log", attempt.log_streams.command && linked(`${attempt.log_group} ${attempt.log_streams.command}`, links.log)],
       ["S3 folder", linked(attempt.folder, links.folder)],

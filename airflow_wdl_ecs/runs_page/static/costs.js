@@ -1,0 +1,62 @@
+// What ECS tasks have used and cost, in words. A cost is a value of the report; nothing here asks for anything.
+
+import { h } from "./elements.js";
+
+const QUANTITIES = {
+  vcpu_hours: "vCPU-h",
+  gb_hours: "GB-h",
+  storage_gb_hours: "GB-h of disk",
+  ebs_gb_hours: "GB-h of EBS volumes",
+  gpu_hours: "GPU-h",
+};
+const SMALLEST = 0.0001;
+
+const number = (amount) => (amount === 0 ? "0" : amount < SMALLEST ? `<${SMALLEST}` : amount.toFixed(4));
+const tasks = (count) => `${count} ECS task${count === 1 ? "" : "s"}`;
+
+/** The amount, such as "0.0033 USD"; with a + if there is something of which it is not known. */
+export function amount(cost, prices) {
+  if (!cost) return "";
+  if (cost.amount === null) return cost.unpriced ? "no price" : "";
+  return `${number(cost.amount)}${cost.unpriced || cost.unknown ? "+" : ""} ${prices?.currency ?? ""}`.trim();
+}
+
+/** The hours, such as "0.0667 vCPU-h · 0.1333 GB-h". */
+export function hours(cost) {
+  const found = Object.entries(QUANTITIES).filter(([name]) => cost?.[name]);
+  return found.map(([name, unit]) => `${number(cost[name])} ${unit}`).join(" · ");
+}
+
+/** What is to be known of an amount, each a sentence. */
+export function remarks(cost, prices) {
+  return [
+    cost.unpriced && `${tasks(cost.unpriced)} without a price${prices?.problem ? "" : `: ${cost.why.join("; ")}`}`,
+    cost.estimated && `${tasks(cost.estimated)} of which ECS has not told all times: at least these hours`,
+    cost.unknown && `in no sum: ${tasks(cost.unknown)} of which no time is known`,
+    cost.running && `in no sum: ${tasks(cost.running)} not known to have ended`,
+  ].filter(Boolean);
+}
+
+/** Hours and amount in one line, with the remarks. */
+export function inWords(cost, prices) {
+  return cost ? [hours(cost), amount(cost, prices), ...remarks(cost, prices)].filter(Boolean).join(" · ") : "";
+}
+
+/** A row's cell. */
+export const cell = (cost, prices) =>
+  h("span.number.cost", { role: "cell", title: inWords(cost, prices), "data-testid": "cost" }, amount(cost, prices));
+
+/** The run's own, and what it was counted with; nothing where no ECS task has been started. */
+export function section(report) {
+  const { cost, prices } = report;
+  if (!cost || !(cost.tasks || cost.unknown || cost.running)) return null;
+  const source = prices.problem ? `No prices: ${prices.problem}` : cost.amount !== null && `Prices of ${prices.date}. ${prices.source}`;
+  return h(
+    "section",
+    { "data-testid": "costs" },
+    h("h2", {}, "Used and cost"),
+    h("p", {}, [hours(cost), amount(cost, prices)].filter(Boolean).join(" · ")),
+    remarks(cost, prices).map((remark) => h("p.muted", {}, remark)),
+    source && h("p.muted", {}, source),
+  );
+}
