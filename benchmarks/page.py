@@ -49,14 +49,14 @@ ROWS = [
     Row(
         "waiting",
         ("ratios", "ECS API calls a task-minute"),
-        "ECS API calls for a minute of a waiting call",
+        "ECS API calls for a minute of a waiting call, 500 waiting",
         f"the trigger of {PROVIDER}",
         "1/50",
     ),
     Row(
-        "waiting",
+        "waiting_1000",
         ("ratios", "triggerer's KiB a waiting call"),
-        "memory of the triggerer for a waiting call",
+        "memory of the triggerer for a waiting call, 1,000 waiting",
         "the same",
         "1/5",
     ),
