@@ -152,7 +152,7 @@ def test_where_nothing_was_measured_nothing_is_told_of_it(
     run: FabricatedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", NAME]) == 0
-    assert "used" not in capsys.readouterr().out
+    assert "memory and CPU that commands used" not in capsys.readouterr().out
 
 
 def test_what_the_call_cache_had(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,27 +74,27 @@ class Refusing(FakeS3):
         self.operation = operation
 
     def head_bucket(self, **_: Any) -> dict[str, Any]:
-        self.refuse("head_bucket")
+        self.deny("head_bucket")
         return {"BucketRegion": REGION}
 
-    def refuse(self, operation: str) -> None:
+    def deny(self, operation: str) -> None:
         if operation == self.operation:
             raise refusal("AccessDenied")
 
     def put_object(self, **given: Any) -> dict[str, Any]:
-        self.refuse("put_object")
+        self.deny("put_object")
         return super().put_object(**given)
 
     def get_object(self, **given: Any) -> dict[str, Any]:
-        self.refuse("get_object")
+        self.deny("get_object")
         return super().get_object(**given)
 
     def list_objects_v2(self, **given: Any) -> dict[str, Any]:
-        self.refuse("list_objects_v2")
+        self.deny("list_objects_v2")
         return super().list_objects_v2(**given)
 
     def delete_object(self, **given: Any) -> None:
-        self.refuse("delete_object")
+        self.deny("delete_object")
         super().delete_object(**given)
 
 

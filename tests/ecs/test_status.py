@@ -557,10 +557,12 @@ def test_what_ecs_says_of_times_and_capacity():
         for name, at in (("createdAt", 1), ("pullStartedAt", 2), ("pullStoppedAt", 3), ("startedAt", 4))
     }
     found = task(**moments, stoppedAt=datetime.fromtimestamp(9, timezone.utc), launchType="FARGATE")
-    assert ecs_times(found) == {"created": 1, "pull_started": 2, "pull_stopped": 3, "started": 4, "stopped": 9}
+    begun = {"created": 1, "pull_started": 2, "pull_stopped": 3, "started": 4}
+    assert ecs_times(found) == {**begun, "stopped": 9, "gone": 9}
     assert ecs_times(task()) == {}
     # The containers' end is the task's; what follows is the network's clearing away.
-    assert ecs_times({**found, "executionStoppedAt": datetime.fromtimestamp(7, timezone.utc)})["stopped"] == 7
+    ended = ecs_times({**found, "executionStoppedAt": datetime.fromtimestamp(7, timezone.utc)})
+    assert (ended["stopped"], ended["gone"]) == (7, 9)
     assert launch_type(found) == "FARGATE"
     assert launch_type({**found, "capacityProviderName": "FARGATE_SPOT"}) == "FARGATE_SPOT"
 
