@@ -16,7 +16,7 @@ BASE = {
     "cluster": "wdl",
     "workspace": "s3://bucket/wdl",
     "log_group": "/wdl",
-    "tags": {"team": "genomics & more"},
+    "tags": {"team": "genomics + more"},
 }
 FARGATE = {
     "subnets": ["subnet-1", "subnet-2"],
