@@ -7,7 +7,7 @@ BIN := .venv/bin
 OLDEST := tests/test_call_args.py tests/test_dag.py tests/test_description.py tests/test_example_dags.py tests/test_instance_states.py \
 	tests/test_lineage.py tests/test_links.py tests/test_operators.py tests/test_params.py tests/test_provider_info.py \
 	tests/test_shown.py tests/test_task_context.py tests/test_triggers.py tests/test_workflow_operators.py \
-	tests/test_large_xcoms.py tests/test_xcom_backend.py tests/test_metrics.py tests/test_run_tags.py
+	tests/test_large_xcoms.py tests/test_xcom_backend.py tests/test_metrics.py tests/test_run_options.py
 
 TEMPLATE := airflow_wdl_ecs/infrastructure/template.yaml
 CHECKERS := .venv-infrastructure/bin

@@ -28,9 +28,8 @@ from .description import dag_display, describe_call, group_display, scatter_disp
 from .errors import AuthorError
 from .garbage import no_collection
 from .operators import WdlEcsTaskOperator
-from .params import option_params, params_of, params_of_settings
+from .params import option_params, params_of
 from .plan import ROOT, Call, Plan, Section, load_plan
-from .run_tags import tags_param
 from .task_context import settings_overrides
 from .workflow_operators import WdlInputsOperator, WdlOutputsOperator, WdlScatterOperator, outputs_asset
 
@@ -115,8 +114,8 @@ def build_dag(
     """The DAG of a compiled workflow; for the parameters see `wdl_dag`."""
     dag_args.setdefault("schedule", None)
     dag_args.setdefault("catchup", False)
-    of_run = {**params_of_settings(plan, settings_overrides(settings)), **option_params(), **tags_param()}
-    params = {**params_of(plan, inputs or {}), **of_run, **dag_args.pop("params", {})}
+    options = option_params(settings_overrides(settings))
+    params = {**params_of(plan, inputs or {}), **options, **dag_args.pop("params", {})}
     dag_args = {**dag_display(plan, named=dag_id in (None, plan.name)), **dag_args}
     if outlets is None:
         outlets = [outputs_asset(dag_id or plan.name)]

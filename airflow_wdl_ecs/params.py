@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param
 
 from .ecs.setting import SECTION
-from .ecs.tags import RUN_TAGS
 from .input_form import answer_of, form_schema, form_text
 from .plan import Input, Plan
-from .run_options import NAMES, option_fields
-from .run_settings import form_fields, run_setting_names
+from .run_options import NAMES, form_fields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,9 +33,16 @@ def params_of(plan: Plan, given: Mapping[str, Any]) -> dict[str, Param]:
     return {declared.name: _param(declared, declared.name in names) for declared in first}
 
 
-def option_params() -> dict[str, Param]:
-    """One `Param` for each thing that a run may say of itself besides its inputs."""
-    return {name: Param(None, description=text, schema=schema) for name, (text, schema) in option_fields().items()}
+def option_params(settings: Mapping[str, Any]) -> dict[str, Param]:
+    """One `Param` for each option of a run that the form offers (see ``run_options``).
+
+    :param settings: the DAG's overrides; for others Airflow's configuration is asked.
+    """
+    from airflow.configuration import conf
+
+    known = {"publish_to": conf.get(SECTION, "publish_to", fallback=None), **settings}
+    fields = form_fields(str(known["publish_to"] or "")).items()
+    return {name: Param(None, description=text, schema=schema) for name, (text, schema) in fields}
 
 
 def _param(declared: Input, given: bool) -> Param:
@@ -46,37 +51,25 @@ def _param(declared: Input, given: bool) -> Param:
     return Param(default, description=text, schema=schema)
 
 
-def params_of_settings(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Param]:
-    """The `Param` of each setting that the form offers for a run alone.
-
-    :param settings: the DAG's overrides; for others Airflow's configuration is asked.
-    """
-    from airflow.configuration import conf
-
-    known = {"publish_to": conf.get(SECTION, "publish_to", fallback=None), **settings}
-    fields = form_fields(plan, known).items()
-    return {name: Param(None, description=text, schema=schema) for name, (text, schema) in fields}
-
-
 def given_inputs(plan: Plan, context: Context, dag_inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The inputs that a DAG run was given, by the names under which they were given.
 
     The trigger form sends every field: an untouched one as its literal default, or as null where it has none. Neither
     is a value: the workflow has the default itself, where a path means what its author wrote. What the DAG's author
-    added to its params beside the inputs is none of the workflow's, and nor are the settings of the run.
+    added to its params beside the inputs is none of the workflow's, and nor are the options of the run.
 
     :param dag_inputs: the inputs for which the DAG has a value: there the form starts with null, not with the default.
     """
     inputs = {declared.name: declared for declared in plan.inputs}
     prefix = f"{plan.name}."
     of_dag = {name.removeprefix(prefix) for name in dag_inputs or {}}
-    of_run = NAMES.union(run_setting_names(plan), getattr(context.get("dag"), "params", None) or {})
+    of_run = NAMES.union(getattr(context.get("dag"), "params", None) or {})
     others = of_run - set(inputs)
     conf = dict(getattr(context.get("dag_run"), "conf", None) or {})
     params = {name: value for name, value in (context.get("params") or {}).items() if name in inputs}
     given: dict[str, Any] = {}
     for key, value in {**params, **conf}.items():
-        if key in others or key == RUN_TAGS:
+        if key in others:
             continue
         declared = inputs.get(key) or inputs.get(key.removeprefix(prefix))
         if declared is None:

@@ -21,11 +21,11 @@ from weakref import WeakValueDictionary
 from .aws import Clients, side_by_side
 from .ecs.console import is_amazon
 from .ecs.mounts import mounts_of, path_of
-from .ecs.settings import CALL_CACHE_MODES, EcsSettings
-from .ecs.tags import problems_of
+from .ecs.settings import EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .given_files import fetched, on_mounts, with_web_defaults
 from .plan import Plan, Shard
+from .run_options import RunOptions, meant_as_options, read_options, unknown_options
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import Layout, RunStore, split_uri
 from .task import StageIn
@@ -57,14 +57,12 @@ class Run:
     dag_id: str
     run_id: str
     scope: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    """The tags that were given to this run alone."""
+    options: RunOptions = field(default_factory=RunOptions)
+    """What the run says of itself besides its inputs."""
     sensitive: tuple[str, ...] = ()
     """The names of the inputs that must not be shown."""
     console: bool = False
     """Whether the AWS console knows its ECS tasks and files."""
-    call_cache: str = ""
-    """What the run says of the call cache, in place of the setting; empty if it says nothing."""
     epochs: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Call -> its epoch, as it was when this process first asked for outputs of the call."""
     shared: SharedValues | None = field(default=None, repr=False, compare=False)
@@ -82,8 +80,13 @@ class Run:
 
     @property
     def call_cache_mode(self) -> str:
-        """What calls do with the call cache: one of `CALL_CACHE_MODES`."""
-        return self.call_cache or self.settings.call_cache
+        """What calls do with the call cache: one of ``ecs.settings.CALL_CACHE_MODES``."""
+        return self.options.call_cache or self.settings.call_cache
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags that were given to this run alone."""
+        return self.options.tags
 
     @property
     def folder(self) -> str:
@@ -165,33 +168,24 @@ def begin_run(
     dag_id: str,
     run_id: str,
     scope: str | None = None,
-    call_cache: str = "",
-    tags: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
     on_change: Callable[[RunStore], object] = lambda store: None,
 ) -> Run:
-    """Check the settings and the inputs, and write the run's folder.
+    """Check the settings, the inputs and the options, and write the run's folder.
 
     :param inputs: as the caller gave them: names (with or without the workflow's) -> values as JSON.
     :param scope: tells several runs within one Airflow run apart, such as a task id.
-    :param call_cache: in place of the setting: one of `CALL_CACHE_MODES`; empty for the setting.
-    :param tags: of the ECS tasks of this run, laid over those of the settings.
+    :param options: what the run says of itself besides its inputs: option -> value (see ``run_options``).
     :param on_change: called, before the folder says so, if the run had begun with another plan or other inputs.
     :raises SettingsError: if settings are missing or contradict each other.
-    :raises InputsError: listing every input that is missing, unknown, of the wrong type, or a file that is not there.
+    :raises InputsError: listing every input that is missing, unknown or of the wrong type, and every option that is
+        unknown or wrong; or every file that is not there.
     """
-    from .wdl.inputs import bind_inputs, file_values
+    from .wdl.inputs import file_values
 
     settings.check()
-    if call_cache and call_cache not in CALL_CACHE_MODES:
-        raise InputsError([Problem(f"call-cache of a run is {' or '.join(CALL_CACHE_MODES)}, not {call_cache!r}")])
-    tags = dict(tags or {})
-    _check_tags(settings, tags)
     sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
-    try:
-        bound = bind_inputs(plan, inputs)
-    except InputsError as error:
-        hide(error, secret_texts({name.removeprefix(f"{plan.name}."): inputs[name] for name in inputs}, sensitive))
-        raise
+    bound, chosen = _checked(settings, plan, inputs, sensitive, options or {})
     layout = Layout(settings.workspace, dag_id, run_id, scope)
     s3 = clients("s3")
     bound = on_mounts(settings, plan, with_web_defaults(plan, bound))
@@ -209,11 +203,10 @@ def begin_run(
         "inputs": hashlib.sha256(encoded).hexdigest(),
         "readable": sorted(set(readable).union(uri for uri in _literals(plan) if may_take(settings, uri))),
         "sensitive": list(sensitive),
-        "call_cache": call_cache,
+        "options": dict(chosen.given),
         "dag_id": dag_id,
         "run_id": run_id,
         "scope": scope,
-        "tags": tags,
     }
     store = RunStore(s3, layout, _readable(about, settings))
     store.put_plan(plan)
@@ -314,18 +307,32 @@ def _run(
         layout.dag_id,
         layout.run_id,
         layout.scope,
-        about.get("tags", {}),
+        RunOptions(about.get("options", {})),
         tuple(about.get("sensitive", ())),
         is_amazon(ecs.endpoint_url),
-        str(about.get("call_cache", "")),
     )
 
 
-def _check_tags(settings: EcsSettings, tags: Mapping[str, str]) -> None:
-    """:raises InputsError: naming every tag of a run that a task cannot have."""
-    problems = [Problem(problem) for problem in problems_of({**settings.tags, **tags})]
+def _checked(
+    settings: EcsSettings, plan: Plan, inputs: Mapping[str, Any], sensitive: tuple[str, ...], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], RunOptions]:
+    """The inputs, bound, and the options.
+
+    :raises InputsError: with all that is wrong with either; no secret is in it.
+    """
+    from .wdl.inputs import bind_inputs
+
+    chosen, problems = read_options(options, settings.tags)
+    mistaken = meant_as_options(inputs)
+    problems += [Problem(text) for text in unknown_options(mistaken)]
+    try:
+        bound = bind_inputs(plan, {name: value for name, value in inputs.items() if name not in mistaken})
+    except InputsError as error:
+        hide(error, secret_texts({name.removeprefix(f"{plan.name}."): inputs[name] for name in inputs}, sensitive))
+        raise InputsError([*problems, *error.problems], hint=error.hint) from None
     if problems:
-        raise InputsError(problems, hint="give the run other tags")
+        raise InputsError(problems)
+    return bound, chosen
 
 
 def may_take(settings: EcsSettings, uri: str) -> bool:

@@ -1,4 +1,4 @@
-"""Publishing as a DAG run wants it: the settings that it overrides, its date, and what Airflow is told.
+"""Publishing as a DAG run wants it: its options, its date, and what Airflow is told.
 
 A DAG file imports this module, so what publishes (miniwdl, boto3) is imported only when an operator executes.
 """
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .run_settings import run_settings
 from .sensitive import Log
 
 if TYPE_CHECKING:
@@ -53,18 +52,12 @@ def publish_outputs(
 
 
 def _publication(run: Run, context: Context, settings: Mapping[str, Any]) -> tuple[Run, Publication | None]:
-    """The run with the settings that it overrides, and where it publishes.
-
-    A workflow that is a task group has none of its own: the DAG run's conf is not its.
-    """
-    from .host import resolve_settings
+    """The run with the settings in whose place it has options, and where it publishes."""
     from .publishing import publication_of
 
-    own = run_settings(run.plan, context) if run.scope is None else {}
-    overrides = {**settings, **own}
-    resolved = resolve_settings(overrides)
-    resolved.check()
-    run = replace(run, settings=resolved.with_defaults_for(run.settings.region or ""))
+    own = run.options.publish_settings
+    run = replace(run, settings=replace(run.settings, **own))
+    run.settings.check()
     dag_run = context["dag_run"]
     moment = dag_run.logical_date or dag_run.run_after
-    return run, publication_of(run, moment, strict="publish_names" in overrides)
+    return run, publication_of(run, moment, strict="publish_names" in {**settings, **own})

@@ -13,8 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from .errors import FINAL, WdlEcsError
 from .plan import Plan
-from .run_options import call_cache_of
-from .run_tags import tags_of
+from .run_options import given_options
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -123,7 +122,7 @@ def settings_overrides(settings: EcsSettings | Mapping[str, Any] | None) -> dict
 def begin_run_of(
     plan: Plan, inputs: Mapping[str, Any], context: Context, settings: Mapping[str, Any], scope: str | None = None
 ) -> Run:
-    """Begin the run of a plan, in the folder of the task instance's DAG run, with its tags; see ``run.begin_run``."""
+    """Begin the run of a plan, in the folder of the task instance's DAG run; see ``run.begin_run``."""
     from .host import airflow_clients, mask_secrets, resolve_settings
     from .ledger import supersede_run
     from .run import begin_run
@@ -143,8 +142,7 @@ def begin_run_of(
         dag_id=instance.dag_id,
         run_id=instance.run_id,
         scope=scope,
-        call_cache=call_cache_of(context),
-        tags=tags_of(context),
+        options=given_options(context, scope),
         # Outputs that another plan or other inputs gave must never meet those of these.
         on_change=supersede_run,
     )

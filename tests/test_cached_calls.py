@@ -67,9 +67,8 @@ class Cached(World):
         self.run_id, self.dag_id = f"cached run {next(_numbers)}", dag
         self.log.lines.clear()
         plan = compile_wdl(wdl)
-        begin_run(
-            self.settings, self.clients, plan, inputs or {}, dag_id=dag, run_id=self.run_id, call_cache=call_cache
-        )
+        options = {"call-cache": call_cache} if call_cache else {}
+        begin_run(self.settings, self.clients, plan, inputs or {}, dag_id=dag, run_id=self.run_id, options=options)
         return self
 
     def open(self) -> Any:
@@ -307,7 +306,7 @@ def test_a_run_may_ask_for_it_where_the_setting_is_off(world: Cached) -> None:
 
 
 def test_a_run_that_asks_for_something_else_is_refused(world: Cached) -> None:
-    with pytest.raises(InputsError, match="call-cache of a run is off or on or refresh, not 'yes'"):
+    with pytest.raises(InputsError, match="call-cache is 'yes', not on, off or refresh"):
         world.begin(COUNT, call_cache="yes")
 
 

@@ -11,7 +11,6 @@ import pytest
 from airflow_wdl_ecs.cached_calls import said_by_attributes, was_cleared
 from airflow_wdl_ecs.call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
 from airflow_wdl_ecs.granted import granted_to
-from airflow_wdl_ecs.run_options import call_cache_of, option_fields
 from airflow_wdl_ecs.storage import Layout, RunStore, Version
 
 from .fabricated_run import attempt
@@ -121,34 +120,6 @@ def test_only_who_cleared_a_success_has_asked_for_it_to_run(marks: list[int], cl
 )
 def test_what_a_task_says_of_itself(runtime: dict[str, Any], said: str) -> None:
     assert said_by_attributes(runtime) == said
-
-
-class DagRun:
-    def __init__(self, conf: dict[str, Any] | None) -> None:
-        self.conf = conf
-
-
-@pytest.mark.parametrize(
-    ("context", "said"),
-    [
-        ({}, ""),
-        ({"dag_run": DagRun(None), "params": {}}, ""),
-        ({"dag_run": DagRun({"call-cache": "off"}), "params": {"call-cache": "on"}}, "off"),
-        ({"dag_run": DagRun({"call-cache": None}), "params": {"call-cache": "on"}}, "on"),
-        ({"params": {"call-cache": None}}, ""),
-    ],
-)
-def test_what_a_run_says_of_it(context: dict[str, Any], said: str) -> None:
-    assert call_cache_of(context) == said
-
-
-def test_the_form_offers_what_a_run_may_say() -> None:
-    from airflow_wdl_ecs.ecs.settings import CALL_CACHE_MODES
-
-    (name, (_, schema)) = next(iter(option_fields().items()))
-    assert name == "call-cache"
-    assert set(schema["enum"]) == set(CALL_CACHE_MODES)
-    assert None in schema["definitions"]["value"]["enum"]
 
 
 def test_what_is_granted_holds_for_all_that_a_process_has_open_of_a_run() -> None:

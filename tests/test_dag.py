@@ -169,7 +169,7 @@ def test_required_inputs_come_first_and_optional_ones_in_a_section():
     )
     params = build_dag(plan(call("a"), inputs=inputs)).params
     assert list(params) == ["who", "n", "a.t", "call-cache", "wdl-tags"]
-    who, n, nested, _ = (params.get_param(name) for name in params)
+    who, n, nested = (params.get_param(name) for name in ("who", "n", "a.t"))
     assert who.description.startswith("Whom.")
     assert not who.has_value
     assert (n.value, n.schema["type"], n.schema["section"]) == (3, ["null", "integer"], "Optional inputs")

@@ -79,10 +79,6 @@ def test_the_default_overrides_the_dags_own_value():
     assert given({**UNTOUCHED, "threads": None}, {"threads": None}, {"w.threads": 8}) == {}
 
 
-def test_the_tags_of_a_run_are_no_input():
-    assert given({"n": 1, "wdl-tags": {"a": "b"}}, {"n": 1, "wdl-tags": {"a": "b"}}) == {"n": 1}
-
-
 def test_params_of_the_dags_author_are_no_inputs():
     assert given({"n": 1, "cohort": "a"}, {"n": 1, "cohort": "b"}, dag_params=("n", "cohort")) == {"n": 1}
     assert given({"n": 1, "m": 2}, {"n": 1, "m": 2}, dag_params=("n",)) == {"n": 1, "m": 2}

@@ -71,7 +71,8 @@ def test_a_run_has_its_own_tags(s3, clients, plan):
     settings = replace(COMPLETE, tags={f"k{number}": "" for number in range(45)})
 
     def begin(**tags):
-        begin_run(settings, clients, plan, {"reads": ["s3://in/a.fq"]}, dag_id="d", run_id="tagged", tags=tags)
+        given = {"dag_id": "d", "run_id": "tagged", "options": {"wdl-tags": tags}}
+        begin_run(settings, clients, plan, {"reads": ["s3://in/a.fq"]}, **given)
 
     begin(project="p17", k0="of-the-run")
     assert open_run(settings, clients, "d", "tagged").tags == {"project": "p17", "k0": "of-the-run"}
@@ -80,10 +81,40 @@ def test_a_run_has_its_own_tags(s3, clients, plan):
     with pytest.raises(InputsError, match="tag 'project': its value has '&'"):
         begin(project="R&D")
     about = json.loads(s3.objects["b", "wdl/runs/d/tagged/run.json"])
-    del about["tags"]
+    assert about["options"] == {"wdl-tags": {"project": "p17", "k0": "of-the-run"}}
+    del about["options"]
     s3.put_object(Bucket="b", Key="wdl/runs/d/old/run.json", Body=json.dumps(about).encode())
     s3.objects["b", "wdl/runs/d/old/inputs.json"] = s3.objects["b", "wdl/runs/d/tagged/inputs.json"]
     assert open_run(settings, clients, "d", "old").tags == {}, "a run of an earlier version"
+
+
+def test_what_is_wrong_with_inputs_and_options_is_told_at_once(s3, clients, plan):
+    inputs = {"reads": 1, "call-cahce": "on", "x": 1}
+    options = {"call-cache": "yes", "publish-to": "lab", "wdl-tags": {"a": "&"}}
+    with pytest.raises(InputsError) as raised:
+        begin_run(COMPLETE, clients, plan, inputs, dag_id="d", run_id="wrong", options=options)
+    assert [problem.message.split(":")[0].split(",")[0] for problem in raised.value.problems] == [
+        "call-cache is 'yes'",
+        "publish-to is 'lab'",
+        "tag 'a'",
+        "unknown option call-cahce; did you mean call-cache?",
+        "input reads",
+        "unknown input x",
+    ]
+    assert ("b", "wdl/runs/d/wrong/run.json") not in s3.objects
+    given = {"reads": ["s3://in/a.fq"], "call-cahce": "on"}
+    with pytest.raises(InputsError, match="unknown option call-cahce"):
+        begin_run(COMPLETE, clients, plan, given, dag_id="d", run_id="wrong")
+
+
+def test_a_run_that_is_found_again_has_its_options(s3, clients, plan):
+    options = {"call-cache": "refresh", "publish-to": "s3://lab/", "publish-names": {"*": "{name}"}}
+    given = {"dag_id": "d", "run_id": "options", "options": options}
+    begun = begin_run(COMPLETE, clients, plan, {"reads": ["s3://in/a.fq"]}, **given)
+    found = open_run(COMPLETE, clients, "d", "options")
+    assert found.options == begun.options
+    assert (found.call_cache_mode, found.tags) == ("refresh", {})
+    assert found.options.publish_settings == {"publish_to": "s3://lab/", "publish_names": {"*": "{name}"}}
 
 
 def test_the_plan_and_the_inputs_are_read_once_per_process(s3, clients, plan):

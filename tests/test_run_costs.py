@@ -88,8 +88,8 @@ def tags_of(world: World) -> Mapping[str, str]:
 def test_a_task_has_the_tags_of_the_deployment_the_run_and_the_call(world: World) -> None:
     world.settings = replace(world.settings, tags={"team": "a", "cost-centre": "42"})
     plan = compile_wdl(task("true"))
-    given = {"dag_id": "dag", "run_id": world.run_id, "tags": {"team": "b", "project": "p17"}}
-    begin_run(world.settings, world.clients, plan, {}, **given)
+    options = {"wdl-tags": {"team": "b", "project": "p17"}}
+    begin_run(world.settings, world.clients, plan, {}, dag_id="dag", run_id=world.run_id, options=options)
     assert world.done().failures == {}
     assert tags_of(world) == {
         "cost-centre": "42",

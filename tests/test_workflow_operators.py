@@ -263,7 +263,7 @@ class TestRuns:
         dag = build_dag(compile_wdl(NOTE), dag_id="publishes", settings=settings)
         store = RunStore(DirectRunner(airflow_on_embedded_aws).client("s3"), Layout("s3://wdl/any", "publishes", "any"))
         day = datetime(2026, 2, 3, tzinfo=timezone.utc)
-        conf = {"text": "x", "publish_to": "s3://wdl/of_run/", "publish_mode": "link"}
+        conf = {"text": "x", "publish-to": "s3://wdl/of_run/", "publish-mode": "link"}
         for given, uri in (({"text": "x"}, "s3://wdl/of_dag/2026-02-03/{}/"), (conf, "s3://wdl/of_run/")):
             dag_run = run(dag, given, logical_date=day)
             assert dag_run.state == DagRunState.SUCCESS

@@ -13,14 +13,13 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..ecs.tags import RUN_TAGS, problems_of
-from ..errors import CallError, InputsError, Problem, WdlEcsError
+from ..errors import CallError, InputsError, WdlEcsError
 from ..generate import dag_file
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
@@ -28,6 +27,7 @@ from ..plan import Plan
 from ..run_options import CALL_CACHE
 from .option import LANGUAGE, SOURCE, TASK, Option
 from .progress import Progress, label
+from .run_options import RUN_OPTIONS, run_options
 
 NAME = "run"
 HELP = "run a workflow on this machine"
@@ -50,39 +50,7 @@ OPTIONS = (
         default="",
         help="make the run's folder in DIR (default: here); . or DIR/. for that folder itself",
     ),
-    Option(
-        "--publish-to",
-        metavar="URI",
-        help="publish the outputs to this prefix of the embedded S3, too, as s3://wdl/results/{run_id}/",
-    ),
-    Option(
-        "--publish-name",
-        metavar="OUTPUT=NAME",
-        action="append",
-        default=[],
-        help="the name of an output's files there (may be repeated; * for all others)",
-    ),
-    Option("--publish-mode", choices=("copy", "link"), help="copy (the default), or link: write outputs.json alone"),
-    *(
-        Option(flag, dest="call_cache", action="store_const", const=mode, help=text)
-        for flag, mode, text in (
-            (
-                "--cache",
-                "on",
-                "take the outputs of earlier calls with the same task, inputs and image, and keep new ones",
-            ),
-            ("--no-cache", "off", "run every call, and keep nothing for later runs (the default here)"),
-            ("--refresh-cache", "refresh", "run every call, and keep the outputs for later runs"),
-        )
-    ),
-    Option(
-        "--tag",
-        metavar="KEY=VALUE",
-        dest="tags",
-        action="append",
-        default=[],
-        help="a tag for the run's ECS tasks (may be repeated)",
-    ),
+    *RUN_OPTIONS,
     Option("-v", "--verbose", action="store_true", help="show every task of Airflow"),
     Option("--debug", dest="verbose", action="store_true", help="as --verbose"),
     *(
@@ -121,11 +89,11 @@ def execute(options: argparse.Namespace) -> int:
     if options.json_only:
         print(json.dumps({f"{plan.name}.{name}": value for name, value in inputs.items()}, indent=2))
         return 0
-    publishing, tags = publish_settings(plan, options), read_tags(options.tags)
+    own = run_options(options)
     folder = make_run_folder(options.run_dir, plan.name)
     (folder / "inputs.json").write_text(json.dumps({f"{plan.name}.{n}": v for n, v in inputs.items()}, indent=2) + "\n")
     progress = Progress(plan, verbose=options.verbose)
-    run = LocalRun(user_home(), plan, folder, progress, publishing, tags, options.call_cache)
+    run = LocalRun(user_home(), plan, folder, progress, own)
     with terminations_as_interrupts():
         try:
             found = run.outputs(fetched(plan, inputs, folder / "fetched"))
@@ -148,19 +116,16 @@ def execute(options: argparse.Namespace) -> int:
 class LocalRun:
     """One run of a plan through the embedded Airflow.
 
-    :param folder: where its outputs are wanted. :param publishing: the settings by which it publishes them, too.
-    :param tags: of its ECS tasks. :param call_cache: as `run_options` has it; None to say nothing of it.
+    :param folder: where its outputs are wanted. :param options: of the DAG run, as its conf has them.
     """
 
     home: AirflowHome
     plan: Plan
     folder: Path
     progress: Progress
-    publishing: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     run_id: str = ""
     submitted: bool = False
-    call_cache: str | None = None
     published: str = ""
     """The URI of the published ``outputs.json``, once there is one."""
 
@@ -189,9 +154,7 @@ class LocalRun:
         ]
         uris: dict[str, str] = service.ask("upload", paths=paths)["uris"] if paths else {}
         conf = map_files(self.plan, inputs, lambda path: uris.get(path, path))
-        said = {CALL_CACHE: self.call_cache} if self.call_cache else {}
-        tags = {RUN_TAGS: self.tags} if self.tags else {}
-        self._submit(service, {**conf, **self.publishing, **tags, **said})
+        self._submit(service, {**conf, **self.options})
         self.progress.say(f"run {self.run_id} of {self.dag_id}: {service.endpoint.ui}/dags/{self.dag_id}")
         service, state = self._follow(service)
         if state != "success":
@@ -231,7 +194,7 @@ class LocalRun:
 
     def _tell_of_cache(self, service: client.Client) -> None:
         """Tell what the call cache had of the calls, where it was asked for."""
-        if self.call_cache != "on":
+        if self.options.get(CALL_CACHE) != "on":
             return
         import msgspec
 
@@ -262,44 +225,6 @@ class LocalRun:
         with contextlib.suppress(WdlEcsError):
             if not service.ask("stop_run", dag_id=self.dag_id, run_id=self.run_id)["ended"]:
                 self.progress.say("its ECS tasks take long to end; they are told to")
-
-
-def publish_settings(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
-    """The settings by which a run publishes, as its conf has them.
-
-    :raises InputsError: if the options contradict each other, or the workflow.
-    """
-    from ..run_settings import run_setting_names
-
-    pairs = [text.partition("=") for text in options.publish_name]
-    if wrong := [output for output, _, name in pairs if not output or not name]:
-        raise InputsError(f"--publish-name {wrong[0]}: expected OUTPUT=NAME, such as bam={{input.sample}}{{suffix}}")
-    names = {output: name for output, _, name in pairs}
-    given = {"publish_to": options.publish_to, "publish_mode": options.publish_mode, "publish_names": names}
-    given = {name: value for name, value in given.items() if value}
-    if given and "publish_to" not in given:
-        raise InputsError("--publish-name and --publish-mode say how to publish: --publish-to has to say where")
-    if not given.get("publish_to", "s3://").startswith("s3://"):
-        raise InputsError(
-            f"--publish-to {options.publish_to}: outputs are published to S3, s3://BUCKET/PREFIX/",
-            hint="-d DIR puts them into a folder of this machine",
-        )
-    if taken := [name for name in given if name not in run_setting_names(plan)]:
-        raise InputsError(f"{plan.name} has an input {taken[0]}, so a run of it cannot say what is published")
-    return given
-
-
-def read_tags(words: Sequence[str]) -> dict[str, str]:
-    """The tags in ``KEY=VALUE`` words.
-
-    :raises InputsError: if one is no such word, or a tag that ECS does not take.
-    """
-    wrong = [Problem(f"--tag {word}: not KEY=VALUE") for word in words if "=" not in word]
-    tags = {key.strip(): value.strip() for key, _, value in (word.partition("=") for word in words)}
-    wrong = wrong or [Problem(f"--tag: {problem}") for problem in problems_of(tags)]
-    if wrong:
-        raise InputsError(wrong)
-    return tags
 
 
 def make_run_folder(wanted: str, name: str) -> Path:

@@ -15,9 +15,6 @@ from ..task import CallIdentity
 OWN_PREFIX = "wdl:"
 """What the keys of this package's own tags begin with."""
 
-RUN_TAGS = "wdl-tags"
-"""Under which name a run is given its tags, beside its inputs: no name in WDL has a hyphen."""
-
 MOST_TAGS = 50
 """Tags of a resource (Amazon ECS API reference, "RunTask", for all of these limits)."""
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.given_inputs import joined
 from airflow_wdl_ecs.commands.progress import Progress
-from airflow_wdl_ecs.commands.run import make_run_folder, read_tags, write_result
+from airflow_wdl_ecs.commands.run import make_run_folder, write_result
 from airflow_wdl_ecs.errors import InputsError
 from airflow_wdl_ecs.plan import Plan
 
@@ -28,15 +28,6 @@ def test_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputsError, match="-d file"):
         make_run_folder("file", "wf")
-
-
-def test_tags_are_checked_before_anything_is_made() -> None:
-    assert read_tags([]) == {}
-    assert read_tags(["team=a", "cost = 1=2", "team=b"]) == {"team": "b", "cost": "1=2"}
-    with pytest.raises(InputsError, match="--tag team: not KEY=VALUE"):
-        read_tags(["team"])
-    with pytest.raises(InputsError, match="keys that begin with wdl: are this package's own"):
-        read_tags(["wdl:run=x"])
 
 
 def test_a_value_may_be_a_word_of_its_own() -> None:
@@ -129,25 +120,3 @@ def test_the_default_inputs_of_an_archive(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out) == {"w.n": 1}
     assert main(["run", str(tmp_path), "-j", "n=2"]) == 0
     assert json.loads(capsys.readouterr().out) == {"w.n": 2}
-
-
-WORKFLOW = "version 1.1\nworkflow wf { input { String publish_mode = 'x' } output { String o = publish_mode } }\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--publish-to", "results"], "s3://BUCKET/PREFIX/\n-d DIR puts them into a folder of this machine"),
-        (["--publish-mode", "link"], "--publish-to has to say where"),
-        (["--publish-to", "s3://wdl/x", "--publish-name", "bam"], "--publish-name bam: expected OUTPUT=NAME"),
-        (["--publish-to", "s3://wdl/x", "--publish-mode", "link"], "wf has an input publish_mode"),
-    ],
-)
-def test_publishing_that_cannot_be_meant_is_refused_at_once(
-    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "wf.wdl").write_text(WORKFLOW.replace("'", '"'))
-    assert main(["run", "wf.wdl", *words]) == 2
-    assert said in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["wf.wdl"]
