@@ -26,16 +26,24 @@ PUBLISHING = (
     ),
     Option("--publish-mode", choices=("copy", "link"), help="copy (the default), or link: write outputs.json alone"),
 )
+_CACHE_MODES = {"--cache": "on", "--no-cache": "off", "--refresh-cache": "refresh"}
+
+
+class _CacheMode(argparse.Action):
+    """What the flag means; ``store_const`` would do, but Airflow's command line knows no ``const``."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, _CACHE_MODES[str(option_string)])
+
+
 CACHING = tuple(
-    Option(flag, dest="call_cache", action="store_const", const=mode, help=text)
-    for flag, mode, text in (
-        (
-            "--cache",
-            "on",
-            "take the outputs of earlier calls with the same task, inputs and image, and keep new ones",
-        ),
-        ("--no-cache", "off", "run every call, and keep nothing for later runs (the default here)"),
-        ("--refresh-cache", "refresh", "run every call, and keep the outputs for later runs"),
+    Option(flag, dest="call_cache", action=_CacheMode, nargs=0, help=text)
+    for flag, text in (
+        ("--cache", "take the outputs of earlier calls with the same task, inputs and image, and keep new ones"),
+        ("--no-cache", "run every call, and keep nothing for later runs (the default here)"),
+        ("--refresh-cache", "run every call, and keep the outputs for later runs"),
     )
 )
 TAGGING = (

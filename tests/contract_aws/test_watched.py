@@ -124,6 +124,8 @@ def test_the_request_can_be_read_from_the_task(target: Target, watched: Watched)
 
 def test_tags(target: Target, watched: Watched) -> None:
     found = {tag["key"]: tag["value"] for tag in watched.running["tags"]}
+    # Those that ECS manages itself, which it was asked for.
+    assert found.pop("aws:ecs:clusterName") == target.settings.cluster
     assert found == {
         "wdl:dag": target.dag_id,
         "wdl:run": run_of(target, watched),
