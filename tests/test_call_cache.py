@@ -44,6 +44,7 @@ def test_a_key_is_that_of_its_parts_in_any_order() -> None:
         ({f"input {name}": "x" for name in "abcdefg"}, "inputs `a`, `b`, `c`, `d`, `e` and 2 more changed"),
         ({"image": "sha256:2"}, "the image has another digest: sha256:2 instead of sha256:1"),
         ({"image": "debian:12"}, "the image changed: debian:12 instead of sha256:1"),
+        ({"mounts": "x"}, "a shared file system that the call names is mounted from elsewhere"),
         (
             {"files": "x", "task": "x"},
             "the task's source changed; a file changed that the task reads besides its inputs",
