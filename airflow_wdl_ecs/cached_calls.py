@@ -14,15 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from .attempts import Attempt, Times
 from .aws import in_thread
 from .call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
 from .call_keys import KeyedCall, RecordedFiles, versions
 from .ecs.image_digests import image_digest
 from .errors import WdlEcsError
-from .ledger import Attempt, Times
+from .layout import shard_key
 from .preparation import Prepared
 from .run import Run
-from .storage import shard_key
 from .story import Log
 from .task import CallIdentity, Outputs
 

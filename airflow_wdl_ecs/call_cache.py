@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from .layout import key_safe, shard_key
 from .plan import Shard
-from .storage import Version, key_safe, shard_key
+from .storage import Version
 from .task import Outputs
 
 FORMAT = 1

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+from .attempts import Attempt, Times, digest_of
 from .aws import in_evaluation_thread, in_thread
 from .cached_calls import hit_attempt, shard_cache, was_cleared
 from .clean import hint_if_cleaned
@@ -24,10 +25,11 @@ from .ecs.request import COMMAND, STAGE_IN, STAGE_OUT, log_stream
 from .ecs.resources import TaskSize, describe, more_memory
 from .ecs.status import TaskStatus, classify, command_status
 from .errors import AwsError, CallError, EvaluationError, WdlEcsError
-from .ledger import Attempt, Ledger, Success, Times, decision, digest_of, may_try_again, pause_before, runs_on_spot
+from .ledger import Ledger, Success
 from .plan import Shard
 from .preparation import Prepared, prepare
 from .remains import last_words, result_of, staging_log, what_is_not_whole
+from .retries import decision, may_try_again, pause_before, runs_on_spot
 from .run import Run
 from .sensitive import redact
 from .stops import stop_attempt

@@ -11,8 +11,9 @@ import pytest
 from airflow_wdl_ecs.cached_calls import said_by_attributes, was_cleared
 from airflow_wdl_ecs.call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
 from airflow_wdl_ecs.granted import granted_to
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.run_options import call_cache_of, option_fields
-from airflow_wdl_ecs.storage import Layout, RunStore, Version
+from airflow_wdl_ecs.storage import RunStore, Version
 
 from .fabricated_run import attempt
 from .fake_aws import FakeS3

@@ -12,7 +12,8 @@ from airflow_wdl_ecs import host
 from airflow_wdl_ecs.clean import clean_run
 from airflow_wdl_ecs.dag import build_dag, wdl_task_group
 from airflow_wdl_ecs.errors import AuthorError
-from airflow_wdl_ecs.storage import Layout, RunStore, key_safe
+from airflow_wdl_ecs.layout import Layout, key_safe
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.workflow_operators import MOST_EXTRA, asset_extra, outputs_asset, triggering_output
 
