@@ -14,15 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from .attempts import Attempt, Times
 from .aws import in_thread
 from .call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
 from .call_keys import KeyedCall, RecordedFiles, versions
 from .ecs.image_digests import image_digest
 from .errors import WdlEcsError
-from .ledger import Attempt, Times
+from .layout import shard_key
 from .preparation import Prepared
 from .run import Run
-from .storage import shard_key
 from .story import Log
 from .task import CallIdentity, Outputs
 
@@ -110,13 +110,19 @@ class ShardCache:
             self._log.warning("%s: the outputs are not kept: %s", SHORT, why)
 
     async def _keep(self, prepared: Prepared, attempt: Attempt, outputs: Outputs) -> str:
-        """Why the outputs were not kept; empty if they were."""
+        """What has kept the outputs from being kept; empty if nothing has, or they are never kept."""
         if _holds_any(self._run.secrets, [json.dumps(outputs, ensure_ascii=False)]):
             return "there is a secret in them"
         key = await self._key(prepared)
         if key is None or key.digest != attempt.cache_key:
             return "an input, the image or another file that the task reads has changed while it ran"
-        files, folders = await self.call.output_versions(outputs)
+        uris = await self.call.output_uris(outputs)
+        shared = next((uri for uri in uris if self._run.mounted(uri) is not None), None)
+        if shared is not None:
+            text = "%s: the outputs are not kept: %s is on a shared file system, and nobody sees here whether it stays"
+            self._log.info(text, SHORT, shared)
+            return ""
+        files, folders = await self.call.output_versions(uris)
         gone = [uri for uri, version in files.items() if version is None]
         if gone:
             return f"{gone[0]} is not there"

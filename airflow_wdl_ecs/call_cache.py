@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from .layout import key_safe, shard_key
 from .plan import Shard
-from .storage import Version, key_safe, shard_key
+from .storage import Version
 from .task import Outputs
 
 FORMAT = 1
@@ -26,6 +27,8 @@ FORMAT = 1
 
 TASK, COMMAND, IMAGE, FILES, SETTINGS = "task", "command", "image", "files", "settings"
 """Parts of a key; ``command`` is in ``task`` too, and is there to tell what has changed."""
+MOUNTS = "mounts"
+"""A part of the keys of calls that name something on a shared file system, and of no others."""
 INPUT = "input "
 """What the parts of inputs begin with."""
 
@@ -162,6 +165,8 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterable[str]
         yield f"{what}: {now.get(IMAGE)} instead of {before.get(IMAGE)}"
     if differs(FILES):
         yield "a file changed that the task reads besides its inputs"
+    if differs(MOUNTS):
+        yield "a shared file system that the call names is mounted from elsewhere"
     if differs(SETTINGS):
         yield "the CPU architecture, the exit codes of success or what the task reads of `task` changed"
 

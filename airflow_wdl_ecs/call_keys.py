@@ -1,7 +1,8 @@
 """The key of a call for the call cache: what its inputs, its image and whatever else its expressions read are now.
 
 A file counts by its size and its ETag in S3, and by its name and which other inputs lie beside it, since that is what
-a command sees; not by where it is, so that what two runs have made of the same counts as the same.
+a command sees; not by where it is, so that what two runs have made of the same counts as the same. Of a file on a
+shared file system nobody sees the contents here: it counts by its path, and by what is mounted there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from functools import partial
 from typing import Any
 
 from .aws import in_evaluation_thread, in_thread
-from .call_cache import COMMAND, FILES, IMAGE, INPUT, SETTINGS, TASK, Key, digest
+from .call_cache import COMMAND, FILES, IMAGE, INPUT, MOUNTS, SETTINGS, TASK, Key, digest
 from .ecs.image_digests import ImageDigest
+from .ecs.mounts import mounts_of
 from .plan import Task
 from .preparation import Prepared
 from .run import Run
@@ -77,13 +79,15 @@ class KeyedCall:
         :raises WdlEcsError: if S3 does not say what it has.
         """
         store, request = self.run.store, prepared.request
-        given = await in_evaluation_thread(self._input_paths)
+        paths = await in_evaluation_thread(self._input_paths)
+        shared = {uri: path for uri in paths if (path := self.run.mounted(uri)) is not None}
+        given = [uri for uri in paths if uri not in shared]
         names = _Names(store, given)
         others = names.others((*(item.uri for item in request.inputs), *read), own=request.prefix)
         identities = await _identities(store, [*given, *others])
 
         def told(uri: str) -> str:
-            return json.dumps([names.of(uri), identities[uri]])
+            return shared.get(uri) or json.dumps([names.of(uri), identities[uri]])
 
         rewritten = await in_evaluation_thread(self._inputs_with, told)
         parts = {
@@ -94,13 +98,20 @@ class KeyedCall:
             SETTINGS: await in_evaluation_thread(self._settings, prepared),
             **{f"{INPUT}{name}": digest(value) for name, value in rewritten.items()},
         }
-        return Key(parts)
+        mounts = self._mounts(prepared)
+        return Key({**parts, MOUNTS: mounts} if mounts else parts)
 
-    async def output_versions(self, outputs: Outputs) -> tuple[dict[str, Version | None], list[str]]:
-        """The files in outputs, those in directories too, as they are now, by their URIs; and the directories."""
-        found = await in_evaluation_thread(self._output_paths, outputs)
-        folders = [uri for uri in found if uri.endswith("/")]
-        files = await versions(self.run.store, (uri for uri in found if not uri.endswith("/")))
+    async def output_uris(self, outputs: Outputs) -> list[str]:
+        """The files in outputs, and the directories (these end with ``/``), each once."""
+        return await in_evaluation_thread(self._output_paths, outputs)
+
+    async def output_versions(self, uris: Collection[str]) -> tuple[dict[str, Version | None], list[str]]:
+        """Output files, those in directories too, as they are now, by their URIs; and the directories.
+
+        :param uris: as `output_uris` gives them, all in S3.
+        """
+        folders = [uri for uri in uris if uri.endswith("/")]
+        files = await versions(self.run.store, (uri for uri in uris if not uri.endswith("/")))
         listed = await asyncio.gather(*(in_thread(_listed, self.run.store, uri) for uri in folders))
         files |= {version.uri: version for some in listed for version in some}
         return files, folders
@@ -120,6 +131,19 @@ class KeyedCall:
         from .wdl.task_paths import output_paths
 
         return output_paths(self.task, outputs)
+
+    def _mounts(self, prepared: Prepared) -> str:
+        """What is mounted at the paths that the call names, in whatever way; empty if it names none."""
+        mounts = mounts_of(self.run.settings.mounts)
+        request = prepared.request
+        given = json.dumps(self.inputs, ensure_ascii=False)
+        texts = (given, self.task.source, request.command, *request.environment.values())
+        used = [
+            [mount.path, mount.file_system, mount.root, mount.access_point]
+            for mount in mounts
+            if any(mount.path in text or (mount.file_system and mount.file_system in text) for text in texts)
+        ]
+        return digest(sorted(used)) if used else ""
 
     def _settings(self, prepared: Prepared) -> str:
         """What may change the outputs besides the task, its inputs and its image."""

@@ -19,8 +19,9 @@ from typing import Any
 
 from .aws import aws_errors, patient, side_by_side
 from .errors import AwsError, SettingsError, WdlEcsError
+from .layout import Layout, name_of, split_uri
 from .plan import Plan
-from .storage import Layout, RunStore, name_of, split_uri
+from .storage import RunStore
 
 CLEANED = "cleaned.json"
 """What a run's folder has once its intermediate files were deleted."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from .ledger import Attempt
+from .attempts import Attempt
 from .prices import Prices
 
 SECONDS = 3600

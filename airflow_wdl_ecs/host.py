@@ -21,6 +21,7 @@ from .aws import Clients, briefly, in_evaluation_thread, on_bad_credentials
 from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
 from .garbage import no_collection
+from .layout import shard_key
 from .lifecycle import CallOutcome, run_call, stop_call, went_on
 from .metrics import Metered
 from .plan import Shard
@@ -29,7 +30,6 @@ from .run import Run, open_run
 from .scatter import label_of, map_index_prefixes
 from .sensitive import redact
 from .shown import ShownCall
-from .storage import shard_key
 from .xcom_values import Reference, bytes_of, limited, xcom_value
 
 CALLER = "WdlEcsTaskOperator"

@@ -15,18 +15,19 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .attempts import Attempt
 from .aws import briefly, in_evaluation_thread, in_thread
 from .ecs.client import DESCRIBE_AT_ONCE, ecs_client
 from .ecs.request import attempt_prefix, attempt_try, started_by
 from .errors import EvaluationError, WdlEcsError
-from .ledger import Attempt, Ledger, Success, is_deliberate_rerun
+from .layout import shard_key
+from .ledger import Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .reasons import keep_of_shard, reason_of, told_by_attempt
 from .run import Run
 from .sensitive import DiscreetLog, hide
 from .shard import Audience, HostedCall, ShardRun
 from .stops import stop_attempt
-from .storage import shard_key
 from .story import Log
 from .submission import Starting, starting
 from .task import Outputs, TaskHandle

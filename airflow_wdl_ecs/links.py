@@ -25,7 +25,7 @@ def run_page(
 ) -> str:
     """The address of this package's own page about a run, a call or a shard; relative, so that any host will do.
 
-    :param shard: as `storage.shard_key` writes it. :param scope: see ``run.begin_run``.
+    :param shard: as `layout.shard_key` writes it. :param scope: see ``run.begin_run``.
     """
     from airflow.configuration import conf
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from .attempts import Attempt
 from .aws import in_thread
 from .cost import capacity_of, cost_of
-from .ledger import Attempt
 from .plan import Shard
 from .price_file import prices_or_none
 from .prices import Prices

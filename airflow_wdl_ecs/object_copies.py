@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from .aws import aws_errors, error_code, patient, side_by_side
 from .errors import EvaluationError, SettingsError, WdlEcsError
-from .storage import split_uri
+from .layout import split_uri
 
 MIB = 1024 * 1024
 LARGEST_COPY = 5 * 1000 * MIB

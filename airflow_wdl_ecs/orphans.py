@@ -14,16 +14,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from .attempts import Attempt
 from .aws import Clients, aws_errors, impatient, patient
 from .ecs.client import DESCRIBE_AT_ONCE
 from .ecs.request import attempt_prefix, attempt_try
 from .ecs.settings import EcsSettings
 from .ecs.status import ecs_times
 from .errors import AuthorError, AwsError, WdlEcsError
-from .ledger import Attempt, Ledger, keep_stop
+from .layout import Layout, name_of
+from .ledger import Ledger, keep_stop
 from .plan import Shard
 from .run import Run, open_run
-from .storage import Layout, RunStore, name_of
+from .storage import RunStore
 
 YOUNG = 120.0
 """Seconds for which a task may be in no ledger, since its host is just recording it."""

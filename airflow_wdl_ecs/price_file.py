@@ -12,8 +12,9 @@ from pathlib import Path
 from .aws import Clients, impatient
 from .ecs.settings import EcsSettings, how_to_set
 from .errors import EvaluationError, SettingsError, WdlEcsError
+from .layout import Layout
 from .prices import MOST_BYTES, Prices, packaged, read_prices
-from .storage import Layout, RunStore
+from .storage import RunStore
 
 KEPT = 300.0
 """Seconds for which a process keeps what it has read."""

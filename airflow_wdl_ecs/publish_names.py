@@ -15,9 +15,9 @@ from string import Formatter
 from typing import Any
 
 from .errors import EvaluationError, Problem
+from .layout import key_safe
 from .plan import Output, Plan
 from .sensitive import redact
-from .storage import key_safe
 from .wdl.inputs import PathAt
 from .wdl.output_paths import MANY, Shape, map_output_paths, shape_of
 
@@ -85,7 +85,7 @@ def _instead_of(name: str, fields: Collection[str]) -> str:
 
 
 def values_of_run(plan: Plan, inputs: Mapping[str, Any], sensitive: Collection[str], **of_run: str) -> dict[str, str]:
-    """The values of the fields that say something of a run, as segments of a key (see `storage.key_safe`).
+    """The values of the fields that say something of a run, as segments of a key (see `layout.key_safe`).
 
     :param inputs: those that the run was given; literal defaults are taken from the plan.
     :param of_run: other fields, such as ``dag_id``; an empty one leaves its folder out.

@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from .aws import aws_errors, error_code, patient
 from .errors import EvaluationError, Problem, SettingsError
+from .layout import split_uri
 from .object_copies import Checksum, Copied, copy_objects, look, refused
 from .publish_names import (
     CHECKSUMS,
@@ -39,7 +40,7 @@ from .publish_names import (
 )
 from .run import Run
 from .sensitive import Log, redact
-from .storage import PUBLISHED, RunStore, split_uri
+from .storage import PUBLISHED, RunStore
 
 RECORD = "publishing.json"
 """In the run's folder: what has been copied."""

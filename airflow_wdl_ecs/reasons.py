@@ -19,9 +19,10 @@ import msgspec
 
 from .aws import impatient, side_by_side
 from .errors import CallError, WdlEcsError
+from .layout import Layout, key_safe
 from .plan import Shard
 from .sensitive import redact
-from .storage import Layout, RunStore, key_safe
+from .storage import RunStore
 
 LOG = logging.getLogger(__name__)
 LONGEST = 8_000

@@ -68,7 +68,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class AttemptReport:
-    """One ECS task, or a hit of the call cache; the fields are `ledger.Attempt`'s, unless they are explained here.
+    """One ECS task, or a hit of the call cache; the fields are `attempts.Attempt`'s, unless they are explained here.
 
     :param given: the resources that it was given, in words.
     :param ended: when it ended, None if that is not known.

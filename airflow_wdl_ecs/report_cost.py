@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from .attempts import Attempt
 from .cost import cost_of, total
-from .ledger import Attempt
 from .prices import Prices
 from .report import CallReport, PriceList, ShardReport
 

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .attempts import Attempt
 from .aws import side_by_side
 from .cost import total
 from .errors import WdlEcsError
-from .ledger import Attempt, Ledger, read_stop
+from .layout import Layout, key_safe, name_of, shard_key
+from .ledger import Ledger, read_stop
 from .plan import Call, Plan, Shard
 from .prices import Prices, packaged
 from .reasons import Reason, read_of_shard, read_of_tasks, redacted
@@ -36,7 +38,7 @@ from .report import (
 from .report_cost import calls_with_cost, price_list, shard_with_cost
 from .report_shards import counts, shard_report, shard_state
 from .sensitive import redact, secret_texts, without_secrets
-from .storage import Layout, RunStore, key_safe, name_of, shard_key
+from .storage import RunStore
 
 MOST_SCOPES = 1000
 """Runs of operators on their own that are told of within one Airflow run."""

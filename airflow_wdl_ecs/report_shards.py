@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .ledger import Attempt
+from .attempts import Attempt
 from .reasons import Reason
 from .report import ENDED, AttemptReport, Instance, Phase, PhaseName, ShardReport, State
 from .usage_report import attempt_usage

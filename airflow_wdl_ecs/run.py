@@ -1,6 +1,6 @@
 """A run of a workflow: how it begins, how it is found again, how it ends.
 
-A run is a folder in S3 (`storage.Layout`). `begin_run` checks everything that can be checked before anything is
+A run is a folder in S3 (`layout.Layout`). `begin_run` checks everything that can be checked before anything is
 launched and writes the folder; `open_run` reads it in whichever process a call is hosted; `finish_run` evaluates the
 workflow's outputs. All of them block, and none knows Airflow or ECS tasks.
 """
@@ -24,10 +24,11 @@ from .ecs.mounts import mounts_of, path_of
 from .ecs.settings import EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
 from .given_files import fetched, on_mounts, with_web_defaults
+from .layout import Layout, split_uri
 from .plan import Plan, Shard
 from .run_options import RunOptions, meant_as_options, read_options, unknown_options
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
-from .storage import Layout, RunStore, split_uri
+from .storage import RunStore
 from .task import StageIn
 from .web_inputs import WEB, is_web
 

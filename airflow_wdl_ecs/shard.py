@@ -1,7 +1,8 @@
 """The life of one shard of a call: attempt after attempt, until one succeeds or none is left.
 
-An attempt is evaluated, staged and started as one ECS task, waited for, and judged; the ledger records each step, so
-that whoever hosts the call next goes on from there. This module knows nothing of the shard's siblings.
+An attempt is evaluated, staged and started as one ECS task, waited for, and judged (see ``attempt_end``); the ledger
+records each step, so that whoever hosts the call next goes on from there. This module knows nothing of the shard's
+siblings.
 """
 
 from __future__ import annotations
@@ -10,24 +11,22 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Protocol
 
+from .attempt_end import STDERR_LINES, AttemptWatch, failure_of_attempt
+from .attempts import Attempt, Times, digest_of
 from .aws import in_evaluation_thread, in_thread
 from .cached_calls import hit_attempt, shard_cache, was_cleared
-from .clean import hint_if_cleaned
 from .ecs.attributes import Policy
 from .ecs.client import EcsClient
-from .ecs.logs import LogsClient, LogSettings, LogTail, logs_client
-from .ecs.poller import Pace, poller
 from .ecs.request import COMMAND, STAGE_IN, STAGE_OUT, log_stream
 from .ecs.resources import TaskSize, describe, more_memory
-from .ecs.status import TaskStatus, classify, command_status
-from .errors import AwsError, CallError, EvaluationError, WdlEcsError
-from .ledger import Attempt, Ledger, Success, Times, decision, digest_of, may_try_again, pause_before, runs_on_spot
+from .errors import AwsError, CallError, WdlEcsError
+from .ledger import Ledger, Success
 from .plan import Shard
 from .preparation import Prepared, prepare
-from .remains import last_words, result_of, staging_log, what_is_not_whole
+from .remains import last_words
+from .retries import decision, may_try_again, pause_before, runs_on_spot
 from .run import Run
 from .sensitive import redact
 from .stops import stop_attempt
@@ -35,12 +34,6 @@ from .story import Log, as_json, durations, tell_inputs, tell_request
 from .submission import Starting, starting, submit
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
 from .usage_report import attempt_usage
-
-STDERR_LINES = 20
-"""Lines of a failed command's stderr that its error carries."""
-
-_SOON = 1.0
-"""Seconds after its start within which a task cannot have ended."""
 
 
 class Audience(Protocol):
@@ -153,10 +146,8 @@ class ShardRun:
         prepared = await self._prepare(last.number, last.memory)
         if failed:
             # Nobody was told of it: that the host has gone away pays for no attempt.
-            prefix = prepared.request.prefix
-            self._failure = self._error(
-                prefix, last.status, await in_thread(last_words, self.run.store, prefix, STDERR_LINES)
-            )
+            stderr = await in_thread(last_words, self.run.store, prepared.request.prefix, STDERR_LINES)
+            self._failure = failure_of_attempt(self.run, prepared.request, last.status, stderr)
             return None
         self.log.info("taking up attempt %d, ECS task %s", last.number, last.arn)
         if not own:
@@ -292,35 +283,20 @@ class ShardRun:
 
     async def _wait(self, prepared: Prepared) -> Outputs | None:
         """Wait for the end of the last attempt, record it, and give the outputs of a success."""
-        attempt, prefix = self.attempts[-1], prepared.request.prefix
-        soon = attempt.arn and attempt.kind is None and time.time() - attempt.started <= _SOON
-        result = None if soon else await self._result(prefix)
-        task = None
-        tail = self._tail(attempt)
+        watch = AttemptWatch(self.run, self.hosted.ecs, self.attempts[-1], prepared, self.log)
         try:
-            if attempt.arn and (result is None or not prepared.policy.succeeded(result.exit_code)):
-                # Only of a success is everything known without ECS.
-                task = await self._stopped(attempt, tail)
-                result = await self._result(prefix)
-                if task is None and result is None:
-                    # What ECS does not show may run all the same; nobody will wait for it any more.
-                    await self.hosted.ecs.stop_task(attempt.handle, "it was not to be found, and counts as lost")
-            return await self._end(prepared, attempt, task, result, tail)
+            task, result = await watch.wait()
+            return await self._end(watch, task, result)
         finally:
-            tail.stop()
+            watch.tail.stop()
 
-    async def _end(
-        self,
-        prepared: Prepared,
-        attempt: Attempt,
-        task: dict[str, Any] | None,
-        result: TaskResult | None,
-        tail: LogTail,
-    ) -> Outputs | None:
-        """Record how an attempt has ended, and tell it."""
-        known_before = attempt.kind is not None
-        attempt = self.attempts[-1] = attempt.knowing(task, result)
-        outputs, status = await self._judge(prepared, task, result, tail)
+    async def _end(self, watch: AttemptWatch, task: dict[str, Any] | None, result: TaskResult | None) -> Outputs | None:
+        """Record how the last attempt has ended, and tell it."""
+        known_before = watch.attempt.kind is not None
+        attempt = self.attempts[-1] = watch.attempt.knowing(task, result)
+        end = await watch.judge(task, result)
+        self._failure = end.failure or self._failure
+        status = end.status
         self.attempts[-1] = attempt.ended(replace(status, reason=redact(status.reason, self.run.secrets)))
         took = durations(attempt)
         if took:
@@ -331,105 +307,4 @@ class ShardRun:
         await in_thread(self.ledger.write_attempts, self.attempts)
         if self.hosted.audience is not None and not known_before:
             self.hosted.audience.attempt_ended(self.shard, self.attempts[-1])
-        return outputs
-
-    async def _judge(
-        self, prepared: Prepared, task: dict[str, Any] | None, result: TaskResult | None, tail: LogTail
-    ) -> tuple[Outputs | None, TaskStatus]:
-        """How an attempt has ended, and the outputs of one that has succeeded."""
-        store, prefix = self.run.store, prepared.request.prefix
-        if result is not None and prepared.policy.succeeded(result.exit_code):
-            return await self._outputs(prepared, result, tail)
-        if task is not None or result is not None:
-            await tail.finish()
-        said = "" if result else await in_thread(staging_log, store, prefix)
-        stderr = await in_thread(last_words, store, prefix, STDERR_LINES)
-        status = classify(task, result, prepared.policy, staging_log=said, stderr="\n".join(stderr))
-        if said and status.kind == "never_started":  # an input may be missing because somebody has cleaned the run
-            status = replace(status, hint=status.hint or await in_thread(hint_if_cleaned, store))
-        if not tail.told:
-            for line in stderr:
-                self.log.info("stderr: %s", line)
-        self._failure = self._error(prefix, status, stderr)
-        return None, status
-
-    def _tail(self, attempt: Attempt) -> LogTail:
-        """What repeats the command's log in this one."""
-        s, run = self.hosted.run.settings, self.run
-
-        async def client() -> LogsClient:
-            return logs_client(await in_thread(run.clients, "logs"))
-
-        return LogTail(
-            client,
-            attempt.log_group,
-            attempt.log_streams.get(COMMAND, ""),
-            LogSettings(s.live_logs, s.live_logs_interval, s.live_logs_lines),
-            tell=partial(self.log.info, "%s"),
-            warn=partial(self.log.warning, "%s"),
-        )
-
-    async def _stopped(self, attempt: Attempt, tail: LogTail) -> dict[str, Any] | None:
-        """The task of an attempt when it has stopped; None if ECS does not know it."""
-
-        def on_change(task: Mapping[str, Any]) -> None:
-            state = command_status(task)
-            self.log.info("ECS task is %s, %.1f s after its start", state, time.time() - attempt.started)
-            if state == "running":
-                tail.start()
-
-        settings = self.hosted.run.settings
-        age = max(0.0, time.time() - attempt.started)
-        return await poller(self.hosted.ecs, attempt.cluster).stopped(
-            attempt.handle,
-            Pace(settings.poll_fastest, settings.poll_slowest),
-            age=age if age > _SOON else 0.0,
-            on_change=on_change,
-        )
-
-    async def _result(self, prefix: str) -> TaskResult | None:
-        return await in_thread(result_of, self.run.store, prefix)
-
-    async def _outputs(
-        self, prepared: Prepared, result: TaskResult, tail: LogTail
-    ) -> tuple[Outputs | None, TaskStatus]:
-        """Evaluate the outputs, and see that they are whole; what fails in them counts as a failure of the command."""
-        prefix, code = prepared.request.prefix, result.exit_code
-        wrong, outputs, _ = await asyncio.gather(
-            in_thread(what_is_not_whole, self.run.store, prefix, result),
-            in_evaluation_thread(prepared.evaluation.outputs, result, prefix),
-            tail.finish() if result.stdout_size or result.stderr_size else asyncio.sleep(0),
-            return_exceptions=True,
-        )
-        self.log.info("the command succeeded with exit code %d", code)
-        for problem in result.problems:
-            self.log.warning("%s", problem)
-        if isinstance(wrong, BaseException):
-            raise wrong
-        if wrong:
-            text = f"the command succeeded, and its outputs are not whole in S3: {wrong}"
-            status = TaskStatus("lost", code, text, "infrastructure")
-            self._failure = self._error(prefix, status, [])
-            return None, status
-        if isinstance(outputs, EvaluationError):
-            self._failure = outputs
-            return None, TaskStatus("command_failed", code, outputs.message, "command")
-        if isinstance(outputs, BaseException):
-            raise outputs
-        return outputs, TaskStatus("succeeded", code, "the command succeeded")
-
-    def _error(self, prefix: str, status: TaskStatus, stderr: list[str]) -> CallError:
-        """The error of an attempt that failed, with the last lines of its stderr."""
-        kept = f"everything of the attempt is in {prefix}"
-        message = status.reason
-        if stderr:
-            message += "\nthe last lines of its stderr:\n" + "\n".join(f"  {line}" for line in stderr)
-        return CallError(
-            message,
-            kind=status.kind,
-            exit_code=status.exit_code,
-            stderr="\n".join(stderr),
-            attempt=self.attempts[-1].number,
-            position=self.run.plan.call_by_id[self.hosted.call].position,
-            hint=f"{status.hint}\n{kept}" if status.hint else kept,
-        )
+        return end.outputs

@@ -19,15 +19,15 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
+from .attempts import Attempt
 from .ecs.console import folder_page, log_page, task_page
 from .ecs.request import log_stream
-from .ledger import Attempt
+from .layout import shard_key
 from .lifecycle import CallOutcome
 from .links import CommandLogLink, EcsTaskLink, S3FolderLink, WdlRunLink, run_page
 from .plan import Shard
 from .run import Run
 from .sensitive import redact
-from .storage import shard_key
 from .task import TaskRequest
 from .xcom_values import bytes_of
 

@@ -1,32 +1,15 @@
-"""Where a run keeps everything in S3, and how it is read, written and listed.
+"""How what a run keeps in S3 is read, written and listed.
 
-`Layout` is the map (pure); `RunStore` reads and writes by it, and is the `Files` that expressions see: this run's
-folder and what the run was given, and nothing else. Plans and inputs never change once written, so a process keeps
-the last few; the outputs of a call change only when someone clears the call, which changes the call's epoch. This
-module knows neither WDL nor ECS.
-
-::
-
-    <workspace>/plans/<digest>.json
-    <workspace>/runs/<dag>/<run>/run.json, inputs.json, outputs.json
-                                 publishing.json, published.json      what was copied to where outputs are published
-                                 files/<sha256>/<name>                what write_lines() and the like made
-                                 source/...                           the files beside the source that it names
-                                 scatters/<section>.json              how its shards are divided
-                                 failures/<task>/...                  why task instances failed (see ``reasons``)
-                                 calls/<call>/epoch.json              changes when a success is cleared
-                                 calls/<call>/<shard>/outputs.json    the shard has succeeded
-                                                      attempts.json   its ECS tasks, and what became of each
-                                                      failure.json    why its last try failed without one
-                                                      <attempt>/      scripts, stdout, stderr, result.json, work/,
-                                                                      stopped.json when ECS was told to stop it
+`RunStore` reads and writes by the map of ``layout``, and is the `Files` that expressions see: this run's folder and
+what the run was given, and nothing else. Plans and inputs never change once written, so a process keeps the last few;
+the outputs of a call change only when someone clears the call, which changes the call's epoch. This module knows
+neither WDL nor ECS.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,110 +20,15 @@ from botocore.exceptions import ClientError
 from .aws import aws_errors, error_code, patient
 from .errors import AwsError, EvaluationError
 from .granted import granted_to
+from .layout import Layout, key_safe, split_uri
 from .plan import Plan, Shard
 from .recent import Recent
 from .shared_reads import SharedReads
 from .task import MAX_READ
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 
-
 PUBLISHED = "published.json"
-LONGEST_SEGMENT = 200
-"""Characters of a name as a segment of a key: a key has 1,024 bytes at most (S3 user guide, "Naming objects"), in which
-there must be room for a DAG, a run, a call and the path of an output."""
-
-
-def key_safe(name: str) -> str:
-    """A name as one segment of an S3 key: different names give different segments, and it reads like the name.
-
-    Characters other than letters, digits, ``_``, ``.`` and ``-`` become ``=XX`` per byte of UTF-8; so do the names
-    that a path would swallow (empty, ``.``, ``..``). Of what would be longer than `LONGEST_SEGMENT` the beginning is
-    left, with ``=_`` and a digest of the name.
-    """
-    if name in ("", ".", ".."):
-        return "=" + "".join("=2E" for _ in name)
-    safe = _UNSAFE.sub(lambda found: "".join(f"={byte:02X}" for byte in _bytes(found[0])), name)
-    if len(safe) <= LONGEST_SEGMENT:
-        return safe
-    digest = hashlib.sha256(_bytes(name)).hexdigest()[:32]
-    head = re.sub(r"=[0-9A-F]?$", "", safe[: LONGEST_SEGMENT - len(digest) - 2])
-    return f"{head}=_{digest}"
-
-
-def name_of(segment: str) -> str | None:
-    """The name that `key_safe` has made a segment of; None if the segment has only its beginning, or is none."""
-    head, *escaped = segment.encode().split(b"=")
-    try:
-        found = head + b"".join(bytes.fromhex(text[:2].decode()) + text[2:] for text in escaped if len(text) > 1)
-        return found.decode(errors="surrogatepass")
-    except ValueError:
-        return None
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")
-
-
-def shard_key(shard: Shard) -> str:
-    """A shard as a word: ``0.3`` for ``(0, 3)``, ``_`` outside scatters."""
-    return ".".join(map(str, shard)) or "_"
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an ``s3://`` URI.
-
-    :raises EvaluationError: if it is no such URI.
-    """
-    bucket, slash, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket:
-        raise EvaluationError(f"not an s3:// URI: {uri}")
-    return bucket, key if slash else ""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The URIs of one run's things; every folder ends with ``/``.
-
-    :param workspace: ``s3://bucket`` or ``s3://bucket/prefix``.
-    :param scope: tells several runs within one Airflow run apart: the task id of an operator on its own.
-    """
-
-    workspace: str
-    dag_id: str
-    run_id: str
-    scope: str | None = None
-
-    @property
-    def folder(self) -> str:
-        """The run's folder."""
-        folder = f"{self.workspace.rstrip('/')}/runs/{key_safe(self.dag_id)}/{key_safe(self.run_id)}/"
-        return f"{folder}tasks/{key_safe(self.scope)}/" if self.scope is not None else folder
-
-    def plan(self, digest: str) -> str:
-        """The plan with this digest; runs share it."""
-        return f"{self.workspace.rstrip('/')}/plans/{digest}.json"
-
-    def named(self, name: str) -> str:
-        """A thing of the run's own, such as ``inputs.json``."""
-        return f"{self.folder}{name}"
-
-    def file(self, digest: str, name: str) -> str:
-        """A file that an expression wrote."""
-        return f"{self.folder}files/{digest}/{key_safe(name)}"
-
-    def call(self, call: str) -> str:
-        """A call's folder."""
-        return f"{self.folder}calls/{key_safe(call)}/"
-
-    def shard(self, call: str, shard: Shard) -> str:
-        """The folder of one shard of a call."""
-        return f"{self.call(call)}{shard_key(shard)}/"
-
-    def attempt(self, call: str, shard: Shard, attempt: int) -> str:
-        """The folder of one attempt."""
-        return f"{self.shard(call, shard)}{attempt}/"
 
 
 @dataclass(frozen=True)

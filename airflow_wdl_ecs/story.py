@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from .attempts import Attempt
 from .ecs.attributes import ignored_attributes, mount_points
 from .ecs.resources import TaskSize, describe, rounding
 from .ecs.settings import EcsSettings
-from .ledger import Attempt
 from .task import TaskRequest
 
 WHOLE_COMMAND = 60

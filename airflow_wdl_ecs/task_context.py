@@ -89,7 +89,8 @@ def _store_of(context: Context, settings: Mapping[str, Any], scope: str | None) 
     :raises SettingsError: if it cannot be said where that is.
     """
     from .host import airflow_clients, resolve_settings
-    from .storage import Layout, RunStore, split_uri
+    from .layout import Layout, split_uri
+    from .storage import RunStore
 
     resolved = resolve_settings(settings)
     split_uri(resolved.workspace)
@@ -124,9 +125,10 @@ def begin_run_of(
 ) -> Run:
     """Begin the run of a plan, in the folder of the task instance's DAG run; see ``run.begin_run``."""
     from .host import airflow_clients, mask_secrets, resolve_settings
+    from .layout import Layout
     from .ledger import supersede_run
     from .run import begin_run
-    from .storage import Layout, RunStore
+    from .storage import RunStore
 
     resolved = resolve_settings(settings)
     clients = airflow_clients(resolved)

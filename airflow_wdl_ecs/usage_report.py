@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .attempts import Attempt
 from .ecs.resources import fargate_pair
-from .ledger import Attempt
 from .usage import Way
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from typing import Any
 
 from .aws import aws_errors, patient
 from .errors import InputsError, Problem, WdlEcsError
-from .storage import RunStore, split_uri
+from .layout import split_uri
+from .storage import RunStore
 from .wdl.web import RefusedAddressError, open_url
 
 WEB = ("http://", "https://")

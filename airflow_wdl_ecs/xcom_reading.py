@@ -89,7 +89,8 @@ class _Reader:
         """Where runs are, and what reads there."""
         if self._opened is None:
             from .host import airflow_clients, resolve_settings
-            from .storage import Layout, RunStore
+            from .layout import Layout
+            from .storage import RunStore
 
             settings = resolve_settings(self._overrides)
             layout = Layout(settings.workspace, "", "")

@@ -38,7 +38,7 @@ class Reference:
     :param uri: of a JSON document in S3; or, of several shards of a call, of the call's folder.
     :param path: the keys that lead to the value in the document, or in the one of each shard.
     :param bytes: of the value as JSON.
-    :param shards: the first and the last of those shards, as `storage.shard_key` writes them.
+    :param shards: the first and the last of those shards, as `layout.shard_key` writes them.
     """
 
     uri: str

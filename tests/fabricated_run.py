@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_wdl_ecs.ledger import Attempt, Ledger, Times
+from airflow_wdl_ecs.attempts import Attempt, Times
+from airflow_wdl_ecs.layout import Layout
+from airflow_wdl_ecs.ledger import Ledger
 from airflow_wdl_ecs.plan import Plan, Shard, load_plan
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.storage import RunStore
 
 from .fake_aws import FakeS3
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from airflow_wdl_ecs.attempts import Attempt, digest_of
 from airflow_wdl_ecs.errors import CallError
-from airflow_wdl_ecs.ledger import Attempt, Ledger, Success, digest_of, supersede_run
+from airflow_wdl_ecs.layout import Layout
+from airflow_wdl_ecs.ledger import Ledger, Success, supersede_run
 from airflow_wdl_ecs.lifecycle import stop_call
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.storage import RunStore
 
 from .fake_aws import FakeS3
 from .test_lifecycle import World, task, until

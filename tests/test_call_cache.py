@@ -11,7 +11,8 @@ import pytest
 from airflow_wdl_ecs.cached_calls import said_by_attributes, was_cleared
 from airflow_wdl_ecs.call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
 from airflow_wdl_ecs.granted import granted_to
-from airflow_wdl_ecs.storage import Layout, RunStore, Version
+from airflow_wdl_ecs.layout import Layout
+from airflow_wdl_ecs.storage import RunStore, Version
 
 from .fabricated_run import attempt
 from .fake_aws import FakeS3
@@ -43,6 +44,7 @@ def test_a_key_is_that_of_its_parts_in_any_order() -> None:
         ({f"input {name}": "x" for name in "abcdefg"}, "inputs `a`, `b`, `c`, `d`, `e` and 2 more changed"),
         ({"image": "sha256:2"}, "the image has another digest: sha256:2 instead of sha256:1"),
         ({"image": "debian:12"}, "the image changed: debian:12 instead of sha256:1"),
+        ({"mounts": "x"}, "a shared file system that the call names is mounted from elsewhere"),
         (
             {"files": "x", "task": "x"},
             "the task's source changed; a file changed that the task reads besides its inputs",

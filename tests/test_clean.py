@@ -9,7 +9,8 @@ import pytest
 from airflow_wdl_ecs import aws
 from airflow_wdl_ecs.clean import AT_ONCE, CLEANED, LARGEST_LOG, clean_finished, clean_run, hint_if_cleaned
 from airflow_wdl_ecs.errors import AwsError, SettingsError, WdlEcsError
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.layout import Layout
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 from .fabricated_run import FabricatedRun, attempt

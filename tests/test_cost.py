@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_wdl_ecs.attempts import Attempt, Times
 from airflow_wdl_ecs.cost import NOTHING, Cost, Span, billed, cost_of, total
-from airflow_wdl_ecs.ledger import Attempt, Times
 from airflow_wdl_ecs.prices import Prices, packaged, read_prices
 
 from .fabricated_run import T0, attempt

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_wdl_ecs import metrics
+from airflow_wdl_ecs.attempts import Attempt, Times
 from airflow_wdl_ecs.ecs.settings import EcsSettings
-from airflow_wdl_ecs.ledger import Attempt, Times
 from airflow_wdl_ecs.metrics import Metered, Metric, metrics_of
 from airflow_wdl_ecs.prices import Prices, packaged
 

@@ -17,11 +17,12 @@ from sqlalchemy.exc import OperationalError
 
 from airflow_wdl_ecs import orphans
 from airflow_wdl_ecs.airflow_states import ask_airflow
+from airflow_wdl_ecs.attempts import Attempt
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands import orphans as command
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import SettingsError
-from airflow_wdl_ecs.ledger import Attempt, Ledger
+from airflow_wdl_ecs.ledger import Ledger
 from airflow_wdl_ecs.lifecycle import run_call
 from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.orphans import AirflowRun, by_airflow, by_ledger, find_tasks, stop_tasks

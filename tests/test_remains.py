@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.remains import last_words, result_of, staging_log, what_is_not_whole
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.task import OutputFile, TaskResult
 
 from .fake_aws import FakeS3

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_wdl_ecs.ledger import Attempt, Times
+from airflow_wdl_ecs.attempts import Attempt, Times
 from airflow_wdl_ecs.reasons import Reason
 from airflow_wdl_ecs.report import Instance, call_report, indices, may_download, overall
 from airflow_wdl_ecs.report_shards import attempt_report, counts, phases, shard_report, shard_state

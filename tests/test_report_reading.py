@@ -11,12 +11,13 @@ from airflow_wdl_ecs import report_reading
 from airflow_wdl_ecs.commands.report import text_of
 from airflow_wdl_ecs.cost import Cost
 from airflow_wdl_ecs.errors import WdlEcsError
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.ledger import keep_stop, supersede_run
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
 from airflow_wdl_ecs.recent import Recent
 from airflow_wdl_ecs.report import Instance, shortened, to_json
 from airflow_wdl_ecs.report_reading import Told, layout_of, read_not_begun, read_report, scopes
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.storage import RunStore
 
 from .fabricated_run import FabricatedRun, attempt
 from .fake_aws import FakeS3, refusal

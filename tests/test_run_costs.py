@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from airflow_wdl_ecs.attempts import Attempt
 from airflow_wdl_ecs.cost import billed
-from airflow_wdl_ecs.ledger import Attempt, Ledger, read_stop
+from airflow_wdl_ecs.ledger import Ledger, read_stop
 from airflow_wdl_ecs.lifecycle import stop_call
 from airflow_wdl_ecs.orphans import AirflowRun, find_tasks, stop_tasks
 from airflow_wdl_ecs.report import RunReport

@@ -14,14 +14,14 @@ import msgspec
 import pytest
 
 from airflow_wdl_ecs import shown as shown_module
+from airflow_wdl_ecs.attempts import Attempt
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError
 from airflow_wdl_ecs.host import HostedCall
-from airflow_wdl_ecs.ledger import Attempt
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.lifecycle import CallOutcome
 from airflow_wdl_ecs.links import PAGE, CommandLogLink, EcsTaskLink, S3FolderLink, WdlRunLink
 from airflow_wdl_ecs.shown import MOST_SHARDS, RENDERED, ShownCall, run_links
-from airflow_wdl_ecs.storage import Layout
 from airflow_wdl_ecs.task import CallIdentity, Resources, TaskRequest
 
 LOG = logging.getLogger(__name__)

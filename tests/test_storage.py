@@ -1,19 +1,17 @@
-"""The layout of a run in S3, what expressions may read, and what is kept in the process."""
+"""What expressions may read, what is read and written of a run, and what is kept in the process."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_wdl_ecs import storage
 from airflow_wdl_ecs.errors import AwsError, EvaluationError, Position, SettingsError
+from airflow_wdl_ecs.layout import Layout, split_uri
 from airflow_wdl_ecs.plan import Document, Plan, Section
 from airflow_wdl_ecs.recent import Recent
-from airflow_wdl_ecs.storage import Layout, RunStore, key_safe, shard_key, split_uri
+from airflow_wdl_ecs.storage import RunStore
 
 from .fake_aws import FakeS3
 
@@ -24,80 +22,6 @@ FOLDER = "s3://b/ws/runs/my=20dag/manual__2026-01-01T00=3A00=3A00=2B00=3A00/"
 @pytest.fixture
 def s3() -> FakeS3:
     return FakeS3()
-
-
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("align.sort-1_x", "align.sort-1_x"),
-        ("a b", "a=20b"),
-        ("é", "=C3=A9"),
-        ("", "="),
-        (".", "==2E"),
-        ("..", "==2E=2E"),
-        ("=", "=3D"),
-        ("a/b", "a=2Fb"),
-    ],
-)
-def test_names_as_key_segments(name, key):
-    assert key_safe(name) == key
-
-
-@given(st.text(max_size=8), st.text(max_size=8))
-def test_different_names_have_different_keys_of_safe_characters(one, other):
-    assert (key_safe(one) == key_safe(other)) == (one == other)
-    assert not set(key_safe(one)) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-=")
-    assert key_safe(one) not in ("", ".", "..")
-
-
-NAMES = st.one_of(
-    st.sampled_from(
-        ["", ".", "..", "/", "a", "a/b", "tasks", "calls", "files", "run.json", "_", "0", "0.1", "=2F", "é"]
-    ),
-    st.text(max_size=6),
-)
-ATTEMPTS = st.tuples(
-    st.builds(Layout, st.just("s3://b/w"), NAMES, NAMES, st.one_of(st.none(), NAMES)),
-    NAMES,
-    st.lists(st.integers(0, 30), max_size=3).map(tuple),
-    st.integers(0, 30),
-)
-
-
-@given(ATTEMPTS, ATTEMPTS)
-def test_no_two_attempts_share_a_key_whatever_dag_run_call_and_shard_are_called(one, other):
-    keys = [layout.attempt(call, shard, number) for layout, call, shard, number in (one, other)]
-    assert one == other or not (keys[0].startswith(keys[1]) or keys[1].startswith(keys[0]))
-    for layout, call, shard, number in (one, other):
-        folders = [layout.folder, layout.call(call), layout.shard(call, shard), layout.attempt(call, shard, number)]
-        assert all(inner.startswith(outer) for outer, inner in pairwise(folders))
-        assert all("/../" not in folder and "/./" not in folder and "//" not in folder[5:] for folder in folders)
-
-
-@given(ATTEMPTS, ATTEMPTS, NAMES)
-def test_what_a_run_keeps_besides_is_in_no_attempt_of_any_run(one, other, name):
-    layout, call, shard, number = one
-    attempt = layout.attempt(call, shard, number)
-    owner, other_call, other_shard, _ = other
-    besides = [owner.named(own) for own in ("run.json", "inputs.json", "outputs.json")]
-    besides += [owner.file("0" * 64, name), f"{owner.call(other_call)}epoch.json"]
-    besides += [f"{owner.shard(other_call, other_shard)}{own}" for own in ("outputs.json", "attempts.json")]
-    assert not any(key.startswith(attempt) for key in besides)
-
-
-def test_layout():
-    assert LAYOUT.folder == FOLDER
-    assert LAYOUT.attempt("align.sort", (0, 3), 2) == f"{FOLDER}calls/align.sort/0.3/2/"
-    assert LAYOUT.shard("sort", ()) == f"{FOLDER}calls/sort/_/"
-    assert LAYOUT.plan("ab") == "s3://b/ws/plans/ab.json"
-    assert Layout("s3://b", "d", "r", "my task").folder == "s3://b/runs/d/r/tasks/my=20task/"
-    assert shard_key((10,)) == "10"
-
-
-@pytest.mark.parametrize("uri", ["/etc/passwd", "http://b/k", "s3://", "s3:///k", ""])
-def test_what_is_no_s3_uri(uri):
-    with pytest.raises(EvaluationError):
-        split_uri(uri)
 
 
 def test_expressions_read_the_run_and_its_inputs_and_nothing_else(s3):

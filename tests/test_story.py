@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_wdl_ecs.attempts import Attempt, Times
 from airflow_wdl_ecs.ecs.resources import TaskSize
 from airflow_wdl_ecs.ecs.settings import EcsSettings
-from airflow_wdl_ecs.ledger import Attempt, Times
 from airflow_wdl_ecs.story import (
     COMMAND_ENDS,
     WHOLE_COMMAND,

@@ -10,8 +10,9 @@ import pytest
 from airflow_wdl_ecs import host
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import EvaluationError, InputsError, SettingsError
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.reasons import read_of_tasks
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.task_context import keeping_reason, secrets_given
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 

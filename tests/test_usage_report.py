@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_wdl_ecs.ledger import Times
+from airflow_wdl_ecs.attempts import Times
 from airflow_wdl_ecs.report import ShardReport, call_report
 from airflow_wdl_ecs.report_shards import shard_report
 from airflow_wdl_ecs.usage import Usage

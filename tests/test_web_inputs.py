@@ -16,9 +16,10 @@ import pytest
 
 from airflow_wdl_ecs import web_inputs
 from airflow_wdl_ecs.errors import InputsError, WdlEcsError
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.run import begin_run
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.web_inputs import COPIES, copied, shown
 

@@ -9,9 +9,11 @@ from airflow.sdk import DAG, Asset, task, task_group
 from airflow.utils.state import DagRunState, TaskInstanceState
 
 from airflow_wdl_ecs import host
+from airflow_wdl_ecs.clean import clean_run
 from airflow_wdl_ecs.dag import build_dag, wdl_task_group
 from airflow_wdl_ecs.errors import AuthorError
-from airflow_wdl_ecs.storage import Layout, RunStore, key_safe
+from airflow_wdl_ecs.layout import Layout, key_safe
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.workflow_operators import MOST_EXTRA, asset_extra, outputs_asset, triggering_output
 
@@ -194,6 +196,24 @@ task use {
 }
 """
 
+LINKED = """
+version development
+workflow linked {
+    call make
+    call use { input: made = make.made }
+    output { File kept = use.kept  Directory folder = use.folder }
+}
+task make {
+    command <<< echo one > a >>>
+    output { File made = "a" }
+}
+task use {
+    input { File made }
+    command <<< mkdir -p d/e; cp '~{made}' kept; cp kept d/one; cp kept d/e/two >>>
+    output { File kept = "kept"  Directory folder = "d" }
+}
+"""
+
 
 @pytest.mark.local
 @pytest.mark.airflow
@@ -211,6 +231,36 @@ class TestRuns:
         assert not store.exists(made["made"])
         assert not store.exists(made["both"][1])
         assert store.get_json(store.layout.named("cleaned.json"))["files"] == 2
+
+    def test_what_is_only_linked_where_it_is_published_stays_when_intermediate_files_are_deleted(
+        self, airflow_on_embedded_aws
+    ):
+        resolved = host.resolve_settings()
+        bucket = resolved.workspace.split("/")[2]
+        settings = {
+            "intermediate_files": "delete",
+            "publish_to": f"s3://{bucket}/linked/{{run_id}}/",
+            "publish_mode": "link",
+        }
+        dag_run = run(build_dag(compile_wdl(LINKED), dag_id="tidy_links", settings=settings))
+        assert dag_run.state == DagRunState.SUCCESS
+        store = RunStore(host.airflow_clients(resolved)("s3"), Layout(resolved.workspace, "tidy_links", dag_run.run_id))
+        ended = dag_run.get_task_instance("outputs")
+        published = ended.xcom_pull(task_ids="outputs", key="_published")
+        assert (published["mode"], published["files"]) == ("link", 3)
+        links = store.get_json(published["uri"])
+        assert {name: store.get(uri) for name, uri in links.items() if name != "linked.folder"} == {
+            "linked.kept": b"one\n"
+        }
+        listed = [uri for uri, _ in store.list(links["linked.folder"])]
+        assert [uri.rpartition("/work/")[2] for uri in listed] == ["d/e/two", "d/one"]
+        manifest = store.get_json(f"{published['folder']}manifest.json")
+        assert all(store.exists(file["uri"]) for file in manifest["files"])
+        # The file that only the other call needed has gone.
+        assert not store.exists(xcom(dag_run, "make")["made"])
+        assert store.get_json(store.layout.named("cleaned.json"))["files"] == 1
+        # Nor does cleaning by hand take them later.
+        assert clean_run(host.airflow_clients(resolved)("s3"), store.layout, lambda *_: "success").files == 0
 
     def test_templates_give_values_of_the_inputs_types(self, airflow_on_embedded_aws):
         inputs = {

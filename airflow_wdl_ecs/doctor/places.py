@@ -10,7 +10,8 @@ from ..aws import aws_errors, error_code, impatient, was_denied
 from ..ecs.request import log_stream
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import WdlEcsError
-from ..storage import Layout, RunStore, split_uri
+from ..layout import Layout, split_uri
+from ..storage import RunStore
 from .findings import Finding, ok, problem, skipped, unknown
 
 DAG_ID = "airflow-wdl-ecs-doctor"

@@ -17,16 +17,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 
+from ..attempts import Attempt
 from ..aws import Clients, in_thread, side_by_side
 from ..ecs.client import ecs_client
 from ..ecs.settings import EcsSettings
 from ..ecs.status import command_status, could_not_pull
 from ..errors import CallError, WdlEcsError
-from ..ledger import Attempt, Ledger
+from ..layout import Layout
+from ..ledger import Ledger
 from ..lifecycle import CallOutcome, run_call, stop_call
 from ..plan import Plan
 from ..run import Run, begin_run
-from ..storage import Layout, RunStore
+from ..storage import RunStore
 from ..story import Log, durations
 from .findings import Finding, ok, problem, skipped
 from .places import DAG_ID

@@ -24,7 +24,8 @@ from typing import Any
 
 from ..ecs.request import attempt_prefix
 from ..errors import WdlEcsError
-from ..storage import Layout, RunStore
+from ..layout import Layout
+from ..storage import RunStore
 from . import components, runs, transfer
 from .airflow_home import AirflowHome
 from .components import WORKSPACE

@@ -30,6 +30,7 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
 from ..errors import AuthorError
+from ..layout import Layout
 from ..report import Instance as TaskInstanceReport
 from ..report import to_json
 from ..report_reading import (
@@ -42,7 +43,7 @@ from ..report_reading import (
     stderr_of_failures,
 )
 from ..runs_page import airflow_runs
-from ..storage import Layout, RunStore
+from ..storage import RunStore
 from .airflow_home import write_private
 from .components import BUNDLE
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..aws import aws_errors
 from ..errors import AwsError, InputsError, Problem
-from ..storage import split_uri
+from ..layout import split_uri
 
 THREADS = 8
 CHUNK = 1 << 20

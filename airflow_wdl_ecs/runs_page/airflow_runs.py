@@ -18,9 +18,9 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import and_, exists, or_, select, true
 from sqlalchemy.orm import Session
 
+from ..layout import Layout
 from ..report import Instance
 from ..report_reading import Told
-from ..storage import Layout
 
 INPUTS_OPERATOR = "WdlInputsOperator"
 OPERATORS = (INPUTS_OPERATOR, "WdlEcsTaskOperator")

@@ -12,13 +12,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from ..attempts import Attempt
 from ..aws import Clients, aws_errors, error_code
 from ..ecs.console import folder_page, is_amazon, log_page, task_page
 from ..ecs.request import log_stream
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import SettingsError
 from ..host import airflow_clients, resolve_settings
-from ..ledger import Attempt, Ledger
+from ..ledger import Ledger
 from ..price_file import prices_or_none
 from ..report import Instance, RunReport, ShardReport, indices, may_download, shortened, to_json
 from ..report_reading import (

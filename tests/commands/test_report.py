@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from airflow_wdl_ecs import host, report_reading
+from airflow_wdl_ecs.attempts import Times
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.report import CACHE_LINES, seconds
 from airflow_wdl_ecs.ecs.settings import EcsSettings
-from airflow_wdl_ecs.ledger import Times, keep_stop
+from airflow_wdl_ecs.ledger import keep_stop
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
 from airflow_wdl_ecs.recent import Recent
 from airflow_wdl_ecs.report import to_json

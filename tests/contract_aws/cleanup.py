@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_wdl_ecs.storage import split_uri
+from airflow_wdl_ecs.layout import split_uri
 
 from .target import Target
 

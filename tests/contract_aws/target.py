@@ -21,9 +21,9 @@ import boto3
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.ecs.status import command_status
+from airflow_wdl_ecs.layout import split_uri
 from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.run import Run, begin_run, finish_run, open_run
-from airflow_wdl_ecs.storage import split_uri
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 from ..direct import run_calls

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_wdl_ecs.layout import split_uri
 from airflow_wdl_ecs.local.endpoint import Endpoint
-from airflow_wdl_ecs.storage import split_uri
 
 from .cleanup import remove_the_rest, stop_tasks
 from .costs import Budget

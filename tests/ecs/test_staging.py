@@ -22,7 +22,8 @@ from airflow_wdl_ecs.ecs import staging
 from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.staging import expand_braces, library, run_script
 from airflow_wdl_ecs.errors import EvaluationError
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.layout import Layout
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.task import CallIdentity, OutputRequest, StageIn, TaskRequest, TaskResult
 from airflow_wdl_ecs.usage import read_usage
 

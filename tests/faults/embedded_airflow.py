@@ -20,11 +20,11 @@ import boto3
 import psutil
 
 from airflow_wdl_ecs.ecs.request import attempt_prefix
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.local import client
 from airflow_wdl_ecs.local.airflow_home import AirflowHome
 from airflow_wdl_ecs.local.components import WORKSPACE
 from airflow_wdl_ecs.local.endpoint import Endpoint, read_endpoint
-from airflow_wdl_ecs.storage import Layout
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 LIMIT = 180.0

@@ -17,10 +17,10 @@ import pytest
 
 from airflow_wdl_ecs.ecs.request import attempt_prefix
 from airflow_wdl_ecs.ecs.settings import EcsSettings
+from airflow_wdl_ecs.layout import split_uri
 from airflow_wdl_ecs.ledger import Ledger
 from airflow_wdl_ecs.lifecycle import run_call
 from airflow_wdl_ecs.run import begin_run, open_run
-from airflow_wdl_ecs.storage import split_uri
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
 from ..ecs.test_throttling import LimitedEcs

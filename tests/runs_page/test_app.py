@@ -10,9 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from airflow_wdl_ecs.dag import build_dag
+from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.reasons import Reason, keep_of_task
 from airflow_wdl_ecs.runs_page import reports
-from airflow_wdl_ecs.storage import Layout, RunStore
+from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.usage import Usage
 
 from ..airflow_home import bags

@@ -19,8 +19,8 @@ from airflow_wdl_ecs.ecs.resources import TaskSize
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import AuthorError, EvaluationError, InputsError
 from airflow_wdl_ecs.generate import write_dag
+from airflow_wdl_ecs.layout import Layout, key_safe, name_of, split_uri
 from airflow_wdl_ecs.scatter import distinct
-from airflow_wdl_ecs.storage import Layout, key_safe, name_of, split_uri
 from airflow_wdl_ecs.task import CallIdentity, StageIn, TaskRequest
 from airflow_wdl_ecs.wdl.inputs import bind_inputs
 from airflow_wdl_ecs.wdl.lower import compile_wdl

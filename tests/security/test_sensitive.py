@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_wdl_ecs.attempts import Attempt
 from airflow_wdl_ecs.ecs.attributes import Policy
 from airflow_wdl_ecs.ecs.resources import TaskSize
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError, InputsError, Problem
 from airflow_wdl_ecs.host import resolve_settings, xcom_of
-from airflow_wdl_ecs.ledger import Attempt, Ledger
+from airflow_wdl_ecs.ledger import Ledger
 from airflow_wdl_ecs.lifecycle import CallOutcome
 from airflow_wdl_ecs.preparation import Prepared
 from airflow_wdl_ecs.report_reading import read_report, stderr_of_failures

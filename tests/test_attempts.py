@@ -1,0 +1,26 @@
+"""What an attempt's record says of its times."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from airflow_wdl_ecs.attempts import Attempt, Times
+from airflow_wdl_ecs.task import TaskResult
+
+
+def test_an_attempt_learns_its_times_from_ecs_and_from_its_containers():
+    attempt = Attempt(0, 1, "arn", "c", 1.0, times=Times(queued=0, slot=1, submitted=2), launch_type="EC2")
+    moment = datetime.fromtimestamp(3, timezone.utc)
+    task = {"createdAt": moment, "capacityProviderName": "spot", "launchType": "EC2"}
+    result = TaskResult(0, times={"stage_in_started": 5, "command_started": 7.5, "command_ended": 9.5, "else": 1})
+    known = attempt.knowing(task, result)
+    assert known.times == Times(
+        queued=0, slot=1, submitted=2, created=3, stage_in_started=5, command_started=7.5, command_ended=9.5
+    )
+    assert known.times.phases() == {"slot": 1, "submit": 1, "capacity": 1, "start": 2, "command": 2}
+    assert known.launch_type == "spot"
+    assert attempt.knowing(None, None) == attempt
+
+
+def test_clocks_that_differ_give_no_negative_phase():
+    assert Times(created=5, stage_in_started=4.8).phases() == {"start": 0.0}
