@@ -14,12 +14,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InputsError, WdlEcsError
+from ..errors import InputsError
 from ..local import client
 from ..printable import printable
 from .option import Option
 from .own_stdout import own_stdout
-from .report import homes
+from .which_run import homes, run_of_deployment
 
 NAME = "clean"
 HELP = "delete the intermediate files of a run that has ended"
@@ -67,25 +67,13 @@ def _of_this_machine(run: str, scope: str | None, how: Mapping[str, bool]) -> di
 def _of_deployment(run: str, scope: str | None, how: Mapping[str, bool]) -> dict[str, Any]:
     from ..airflow_states import ask_airflow
     from ..clean import clean_run
-    from ..host import airflow_clients, resolve_settings
-    from ..report_reading import layout_of, named_layout
 
     def state(dag_id: str, run_id: str) -> str | None:
         found = ask_airflow(dag_id, run_id)
         return found.state if found else None
 
-    settings = resolve_settings()
-    s3 = airflow_clients(settings)("s3")
-    if run.startswith("s3://"):
-        layout = layout_of(s3, run)
-    elif settings.workspace:
-        layout = named_layout(settings.workspace, run, scope)
-    else:
-        raise WdlEcsError(
-            f"there is no run {run} on this machine, and Airflow's settings name no workspace",
-            hint="set [wdl_ecs] workspace, or give the run's folder, s3://.../",
-        )
-    return clean_run(s3, layout, state, **how).to_json()
+    _, clients, layout = run_of_deployment(run, scope)
+    return clean_run(clients("s3"), layout, state, **how).to_json()
 
 
 def _amount(group: Mapping[str, Any]) -> str:

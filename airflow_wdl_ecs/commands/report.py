@@ -19,12 +19,12 @@ import msgspec
 
 from ..errors import InputsError, WdlEcsError
 from ..local import client
-from ..local.airflow_home import AirflowHome, user_home
 from ..printable import printable
 from ..report import AttemptReport, CallReport, PhaseName, RunReport, ShardReport, to_json
 from .cost_table import cost_lines
 from .option import Option
 from .own_stdout import own_stdout
+from .which_run import homes, run_of_deployment
 
 NAME = "report"
 HELP = "tell what became of a run, and where its time went"
@@ -75,37 +75,16 @@ def find(run: str | None, scope: str | None) -> tuple[RunReport, Tails]:
     return of_deployment(run, scope)
 
 
-def homes() -> Iterator[AirflowHome]:
-    """The embedded Airflows that have run something: the one of ``run``, and that of ``standalone`` while it is up."""
-    home = user_home()
-    if (home.airflow / "airflow.db").exists():
-        yield home
-    standalone = AirflowHome(home.folder / "standalone")
-    if client.is_supervised(standalone):
-        yield standalone
-
-
 @own_stdout()
 def of_deployment(run: str, scope: str | None) -> tuple[RunReport, Tails]:
     """The report of a run in the workspace of Airflow's settings, or in a folder; from S3 alone."""
-    from ..host import airflow_clients, resolve_settings
     from ..price_file import prices_or_none
-    from ..report_reading import layout_of, named_layout, read_not_begun, read_report, stderr_of_failures
+    from ..report_reading import read_not_begun, read_report, stderr_of_failures
     from ..storage import RunStore
 
-    settings = resolve_settings()
-    s3 = airflow_clients(settings)("s3")
-    if run.startswith("s3://"):
-        layout = layout_of(s3, run)
-    elif settings.workspace:
-        layout = named_layout(settings.workspace, run, scope)
-    else:
-        raise WdlEcsError(
-            f"there is no run {run} on this machine, and Airflow's settings name no workspace",
-            hint="set [wdl_ecs] workspace, or give the run's folder, s3://.../",
-        )
-    store = RunStore(s3, layout)
-    prices = prices_or_none(settings, airflow_clients(settings))
+    settings, clients, layout = run_of_deployment(run, scope)
+    store = RunStore(clients("s3"), layout)
+    prices = prices_or_none(settings, clients)
     report = read_report(store, prices=prices) or read_not_begun(store)
     if report is None:
         raise WdlEcsError(f"there is no run in {layout.folder}", hint="check DAG_ID/RUN_ID and the workspace")
