@@ -37,6 +37,9 @@ WATCH_PACE = 0.05
 STOP_LIMIT = 40.0
 """Seconds that the ECS tasks of a run that is stopped may take to end; their commands have 30 after SIGTERM."""
 
+STARTING = 1.0
+"""Seconds for which a run that is stopped must have no ECS tasks to count as ended."""
+
 Answer = dict[str, Any]
 
 
@@ -192,10 +195,14 @@ class Control:
     def on_stop_run(self, dag_id: str, run_id: str) -> Iterator[Answer]:
         """Stop a run; answers whether it was active, when its ECS tasks have ended (``ended``) or take too long."""
         yield {"stopped": runs.stop(dag_id, run_id)}
-        deadline = time.monotonic() + STOP_LIMIT
-        while not (ended := not self._tasks_of(dag_id, run_id)) and time.monotonic() < deadline:
+        quiet = time.monotonic()
+        deadline = quiet + STOP_LIMIT
+        # One that a trigger is just having started is there only in a moment, and is stopped then.
+        while time.monotonic() - quiet < STARTING and time.monotonic() < deadline:
             time.sleep(WATCH_PACE)
-        yield {"ended": ended}
+            if self._tasks_of(dag_id, run_id):
+                quiet = time.monotonic()
+        yield {"ended": time.monotonic() - quiet >= STARTING}
 
     def _tasks_of(self, dag_id: str, run_id: str) -> list[str]:
         """The ARNs of a run's ECS tasks that have not ended."""
