@@ -312,9 +312,11 @@ class TestRuns:
         settings = {"publish_to": "s3://wdl/of_dag/{date}/{run_id}", "publish_names": {"note": "{output}.txt"}}
         dag = build_dag(compile_wdl(NOTE), dag_id="publishes", settings=settings)
         store = RunStore(DirectRunner(airflow_on_embedded_aws).client("s3"), Layout("s3://wdl/any", "publishes", "any"))
-        day = datetime(2026, 2, 3, tzinfo=timezone.utc)
+        # Of another day each: Airflow's own test run of the same day takes the other's id, whose XComs are in the way.
+        days = [datetime(2026, 2, day, tzinfo=timezone.utc) for day in (3, 4)]
         conf = {"text": "x", "publish-to": "s3://wdl/of_run/", "publish-mode": "link"}
-        for given, uri in (({"text": "x"}, "s3://wdl/of_dag/2026-02-03/{}/"), (conf, "s3://wdl/of_run/")):
+        runs = (({"text": "x"}, "s3://wdl/of_dag/2026-02-03/{}/"), (conf, "s3://wdl/of_run/"))
+        for (given, uri), day in zip(runs, days, strict=True):
             dag_run = run(dag, given, logical_date=day)
             assert dag_run.state == DagRunState.SUCCESS
             folder = uri.format(key_safe(dag_run.run_id))
