@@ -20,7 +20,7 @@ from asgiref.sync import sync_to_async
 from .aws import Clients, briefly, in_evaluation_thread, on_bad_credentials
 from .ecs.settings import SECTION, EcsSettings, describe_settings
 from .errors import CallError, WdlEcsError
-from .garbage import no_collection
+from .garbage import no_collection, spare_what_is_there
 from .layout import shard_key
 from .lifecycle import CallOutcome, run_call, stop_call, went_on
 from .metrics import Metered
@@ -186,6 +186,8 @@ class HostedCall:
             the outcome.
         """
         run = await asyncio.to_thread(self._open_run)
+        # By now the process has loaded Airflow, this package and AWS's clients, and a plan.
+        spare_what_is_there()
         try:
             return await self._run(run, log, shown or ShownCall())
         except Exception as error:

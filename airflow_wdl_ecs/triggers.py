@@ -18,7 +18,6 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from packaging.version import Version
 
 from .errors import FINAL, WdlEcsError
-from .garbage import spare_what_is_there
 from .host import HostedCall, failure_of, has_own_backend, instance_of, was_skipped, xcom_of
 from .instance_states import state_of
 from .lifecycle import CallOutcome
@@ -92,8 +91,6 @@ class WdlEcsTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Run the call; yield the one event that ends the task instance."""
-        # By the first call, a triggerer has loaded Airflow and this package.
-        spare_what_is_there()
         try:
             yield await self._end()
         except asyncio.CancelledError as cancelled:

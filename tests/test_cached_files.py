@@ -159,22 +159,13 @@ def test_a_file_of_the_web_counts_by_its_contents(world: Cached, web: tuple[str,
 
 
 def test_of_a_cleaned_run_what_is_kept_is_taken_and_what_is_gone_is_a_miss(world: Cached) -> None:
-    from airflow_wdl_ecs.run import finish_run
-
     given = {"f": world.put("in/cleaned.txt", "12345")}
-
-    def through() -> Any:
-        for call in ("t", "after"):
-            outcome = world.done(call)
-            assert not outcome.failures, outcome.failures
-        return finish_run(world.open())
-
-    first = through() if world.begin(CHAIN, given) else None
+    first = world.begin(CHAIN, given).through()
     assert first is not None
     layout = world.open().store.layout
     cleaned = clean_run(world.s3, layout, lambda *_: "success")
     assert [(group.name, group.files) for group in cleaned.groups] == [("after", 1), ("written by expressions", 1)]
-    again = through() if world.begin(CHAIN, given) else None
+    again = world.begin(CHAIN, given).through()
     assert again is not None
     # The workflow's own output was kept, and is taken; what the other call had made is not there any more.
     assert again["kept"] == first["kept"]

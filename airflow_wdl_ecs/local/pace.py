@@ -77,14 +77,17 @@ def pace_triggerer(home: AirflowHome) -> None:
         if self.creating_triggers or self.cancelling_triggers:
             triggers.send()
         rest.begin(min(max_wait_time, _pace(home)))
-        ended, woken = None, False
+        woken = False
         # What comes from the subprocess is answered at once. Airflow does the rest of a turn each time, which asks the
         # database a dozen things; here only if there is something to do.
-        while ended is None and (left := rest.left(woken or self.events or self.failed_triggers)) > 0:
+        while True:
+            left = max(0.0, rest.left(woken or self.events or self.failed_triggers))
             with contextlib.suppress(OSError, ValueError):  # the selector may be closed at the end
                 woken = wakeup in select.select([self.selector, wakeup], [], [], left)[0] or woken
             wakeup.clear()
             ended = service_subprocess(self, 0, *args, **options)
+            if ended is not None or rest.left(woken or self.events or self.failed_triggers) <= 0:
+                break
         rest.end()
         cleaning.due = cleaning.due or bool(self.events or self.failed_triggers)
         return ended

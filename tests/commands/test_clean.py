@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from airflow_wdl_ecs import airflow_states, host
+from airflow_wdl_ecs import airflow_states
 from airflow_wdl_ecs.cli import main
-from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.orphans import AirflowRun
 
 from ..fabricated_run import WORKSPACE, FabricatedRun, attempt
@@ -19,12 +17,9 @@ NAME = "samples/manual__2026-01-01T00:00:00+00:00"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FabricatedRun:
-    """A run of a deployment that has succeeded; this machine's embedded Airflow has none."""
-    s3 = FakeS3()
-    monkeypatch.setenv("AIRFLOW_WDL_ECS_HOME", str(tmp_path))
-    monkeypatch.setattr(host, "resolve_settings", lambda: EcsSettings(workspace=WORKSPACE))
-    monkeypatch.setattr(host, "airflow_clients", lambda settings: {"s3": s3}.__getitem__)
+def run(monkeypatch: pytest.MonkeyPatch, deployment_s3: FakeS3) -> FabricatedRun:
+    """A run of a deployment that has succeeded."""
+    s3 = deployment_s3
     monkeypatch.setattr(airflow_states, "ask_airflow", lambda *_: AirflowRun("success", {}))
     run = FabricatedRun(s3)
     run.shard("work", (0, 0), attempt(), **{"work/big": "x" * 3 * 1024 * 1024, "work/out": "y"})

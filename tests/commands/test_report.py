@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,13 +29,9 @@ NAME = "samples/manual__2026-01-01T00:00:00+00:00"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FabricatedRun:
-    """A run of a deployment; this machine's embedded Airflow has none."""
-    s3 = FakeS3()
-    monkeypatch.setenv("AIRFLOW_WDL_ECS_HOME", str(tmp_path))
-    monkeypatch.setattr(host, "resolve_settings", lambda: EcsSettings(workspace=WORKSPACE))
-    monkeypatch.setattr(host, "airflow_clients", lambda settings: {"s3": s3}.__getitem__)
-    run = FabricatedRun(s3)
+def run(deployment_s3: FakeS3) -> FabricatedRun:
+    """A run of a deployment."""
+    run = FabricatedRun(deployment_s3)
     run.shard("work", (0, 0), attempt())
     run.shard("work", (0, 1), attempt(kind="command_failed"), stderr="one\n\x1b]0;owned\x07no such luck\n")
     return run

@@ -111,3 +111,67 @@ def test_a_loop_with_something_to_do_rests_for_longer_than_it_works_and_with_not
     rest.end()
     rest.begin(0.0)
     assert rest.left(True) <= 0
+
+
+class Supervised:
+    """What the loop of a triggerer's supervisor looks at."""
+
+    def __init__(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.events: list[object] = []
+        self.failed_triggers: list[object] = []
+        self.creating_triggers: list[object] = []
+        self.cancelling_triggers: list[object] = []
+        self.served: list[float] = []
+        self.cleaned = 0
+
+
+@pytest.fixture
+def supervisor(home, monkeypatch) -> type:
+    """Airflow's class at the pace of this package, over functions that take notes; put back at the end."""
+    from airflow.jobs import triggerer_job_runner
+    from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
+
+    def clean(self: Supervised) -> None:
+        self.cleaned += 1
+
+    monkeypatch.setattr(
+        TriggerRunnerSupervisor, "_service_subprocess", lambda self, wait, **_: self.served.append(wait)
+    )
+    monkeypatch.setattr(TriggerRunnerSupervisor, "clean_unused", clean)
+    for name in ("_register_pipe_readers", "_handle_request"):
+        monkeypatch.setattr(TriggerRunnerSupervisor, name, getattr(TriggerRunnerSupervisor, name))
+    monkeypatch.setattr(TriggerRunner, "run_trigger", TriggerRunner.run_trigger)
+    monkeypatch.setattr(triggerer_job_runner, "anyio", triggerer_job_runner.anyio)
+    pace.pace_triggerer(home)
+    return TriggerRunnerSupervisor
+
+
+def test_the_subprocess_is_served_once_at_the_least_however_short_the_wait(supervisor):
+    supervised = Supervised()
+    supervisor._service_subprocess(supervised, 0)
+    assert supervised.served == [0]
+
+
+def test_what_comes_from_the_subprocess_is_answered_without_a_turn(supervisor):
+    supervised, (here, there) = Supervised(), socket.socketpair()
+    supervised.selector.register(here, selectors.EVENT_READ)
+    there.send(b"x")  # nobody reads it, so there is always something
+    supervisor._service_subprocess(supervised, 0.2)
+    assert len(supervised.served) > 1
+    supervised.events.append("an event")
+    assert taken(lambda: supervisor._service_subprocess(supervised, 60)) < 20
+
+
+def test_triggers_are_cleaned_up_after_an_event_and_otherwise_now_and_then(supervisor):
+    supervised = Supervised()
+    supervisor.clean_unused(supervised)
+    supervisor.clean_unused(supervised)
+    assert supervised.cleaned == 1
+    supervised.events.append("an event")
+    supervisor._service_subprocess(supervised, 0)
+    supervisor.clean_unused(supervised)
+    assert supervised.cleaned == 2
+    time.sleep(pace.QUICK_PACE + 0.05)
+    supervisor.clean_unused(supervised)
+    assert supervised.cleaned == 3
