@@ -2,9 +2,9 @@
 
 Examined is the deployment that Airflow's [wdl_ecs] settings name: settings, credentials, cluster and its capacity, the
 tasks' roles, their network's way out, bucket, log group, and a real task of two seconds. Where nothing is set, or with
---local, it is the embedded default of this machine. Nothing is changed but what is removed again: a small object and
-the task's folder in the workspace. The exit code is 0 if there is no problem, else 1; 130 for an interruption, which
-stops the task.
+--local, it is the embedded default of this machine. The real task writes a folder to the workspace, which is removed
+again; its task definition, its plan and its log lines stay. The exit code is 0 if there is no problem, else 1; 130 for
+an interruption, which stops the task.
 """
 
 from __future__ import annotations
@@ -120,11 +120,17 @@ def _checks(options: argparse.Namespace) -> tuple[str, list[Check]]:
     """What is examined, ``deployment`` or ``embedded``, and its checks.
 
     :raises SettingsError: for a --set that is no setting, or cannot be read.
+    :raises InputsError: for a --set without a deployment.
     """
     if not options.local:
         found = _of_deployment(options)
         if found is not None:
             return "deployment", found
+        if options.set:
+            raise InputsError(
+                "--set changes a deployment's settings, and Airflow's configuration has none",
+                hint="set at least [wdl_ecs] cluster or workspace; without --set, the embedded default is examined",
+            )
     from .embedded_doctor import EmbeddedDoctor
 
     doctor = EmbeddedDoctor(user_home(), options.image, options.disk, options.task, options.limit, _say)

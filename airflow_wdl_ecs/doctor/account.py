@@ -10,7 +10,7 @@ from typing import Any
 from ..aws import Clients, aws_errors, error_code
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import WdlEcsError
-from .findings import Finding, ok, problem, skipped
+from .findings import OUT_OF_REACH, Finding, ok, problem, skipped
 
 _CLUSTER_ARN = re.compile(r"arn:[^:]*:ecs:([^:]+):\d{12}:cluster/")
 _NOT_UNDERSTOOD = ("InvalidParameterException", "ClientException")
@@ -60,8 +60,9 @@ def credentials(settings: EcsSettings, clients: Clients) -> Iterator[Finding]:
     try:
         with aws_errors("the credentials of", connection):
             sts = clients("sts")
-    except WdlEcsError:
-        raise
+    except WdlEcsError as error:  # whatever keeps a client from being made keeps every call from running
+        yield problem(error.message, error.hint or OUT_OF_REACH)
+        return
     except Exception as error:  # what Airflow raises of a connection that it cannot read, or a role not assumed
         mend = f"check the Airflow connection that aws_conn_id names; set {how_to_set('aws_conn_id')}"
         yield problem(f"no AWS client comes of {connection}: {type(error).__name__}: {error}", mend)
@@ -117,17 +118,18 @@ def capacity(settings: EcsSettings, ecs: Any, found: Mapping[str, Any]) -> Itera
         return
     instances = found.get("registeredContainerInstancesCount", 0)
     own = [name for name in settings.providers if not name.startswith("FARGATE")]
-    if own:
-        yield from _own_providers(ecs, own, instances)
-    elif settings.fargate:
-        yield ok(", ".join(settings.providers) or "Fargate, by its launch type")
-    elif instances:
-        yield ok(f"{instances} container instances")
-    else:
+    if not (settings.fargate or settings.capacity_providers or instances):
+        # What Spot's providers start takes no task that is run by its launch type.
         yield problem(
             "launch_type is EC2, and the cluster has no container instance",
             "let instances register with the cluster, or set capacity_providers to one that starts them",
         )
+    elif own:
+        yield from _own_providers(ecs, own, instances)
+    elif settings.fargate:
+        yield ok(", ".join(settings.providers) or "Fargate, by its launch type")
+    else:
+        yield ok(f"{instances} container instances")
     if instances and not settings.fargate:
         yield from _constraints(settings, ecs)
 

@@ -118,7 +118,9 @@ class Trial:
             # One failure tells what is wrong; a person does not wait for it to be tried again.
             infrastructure_retries=0,
             out_of_memory_retries=0,
-            capacity_timeout=self.limit,
+            # What there is no capacity for is to be said before nobody waits any more.
+            capacity_timeout=max(self.limit - 60, self.limit / 2),
+            call_cache="off",
         )
         return begin_run(settings, self.clients, compiled, given, dag_id=DAG_ID, run_id=layout.run_id)
 
@@ -142,10 +144,10 @@ class Trial:
         ecs = ecs_client(await in_thread(run.clients, "ecs"))
         attempts = await in_thread(Ledger(run.store, CALL, ()).attempts)
         arns = [attempt.arn for attempt in attempts if attempt.arn]
-        cluster, was = run.settings.cluster, "without an ECS task"
-        if arns:
-            first = (await ecs.describe_tasks(cluster, arns))[arns[0]]
-            was = command_status(first or {})
+        cluster, was = run.settings.cluster, "started" if arns else "without an ECS task"
+        with suppress(WdlEcsError):  # what cannot be looked at can be stopped all the same
+            if arns:
+                was = command_status((await ecs.describe_tasks(cluster, arns))[arns[0]] or {})
         await stop_call(run, CALL, [()], "nobody waits for this task of airflow-wdl-ecs doctor any more")
         deadline = time.monotonic() + STOP_LIMIT
         while arns and time.monotonic() < deadline:

@@ -89,6 +89,7 @@ def test_what_could_not_be_looked_at_is_no_failure(monkeypatch: pytest.MonkeyPat
         (["--set", "clutser=x"], "there is no setting clutser; cluster?"),
         (["--set", "cpu=many"], "'many' is not a number"),
         (["--local", "--set", "cluster=x"], "--local"),
+        (["--set", "max_cpu=3"], "Airflow's configuration has none"),
         (["--limit", "0"], "invalid seconds value"),
         (["--limit", "nan"], "invalid seconds value"),
         (["--disk", "0"], "invalid gib value"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from airflow_wdl_ecs.doctor import account
@@ -69,6 +70,24 @@ def test_a_connection_of_which_no_client_comes_is_a_problem() -> None:
     assert "the connection genomics: ValueError: role_arn is no ARN" in found.found
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (refusal("AccessDenied", operation="AssumeRole"), "AccessDenied"),
+        (EndpointConnectionError(endpoint_url="https://sts"), "https://sts"),
+    ],
+)
+def test_a_role_that_cannot_be_assumed_is_a_problem_since_no_call_can_run(error: Exception, says: str) -> None:
+    def clients(service: str) -> Any:
+        raise error
+
+    found = looked(account.credentials(EcsSettings(aws_conn_id="genomics"), clients))
+    assert found.verdict == "problem"
+    assert "the connection genomics" in found.found
+    assert says in found.found
+    assert found.mend
+
+
 def test_a_cluster_that_is_active(ecs: Any) -> None:
     arn = ecs.create_cluster(clusterName="genomics")["cluster"]["clusterArn"]
     assert of_cluster("genomics", ecs).verdict == "ok"
@@ -118,6 +137,13 @@ def provider(scaling: str, status: str = "ACTIVE") -> dict[str, Any]:
         ),
         ({"launch_type": "EC2"}, {"registeredContainerInstancesCount": 3}, None, "ok", "3 container instances"),
         ({"launch_type": "EC2"}, {}, None, "problem", "no container instance"),
+        (
+            {"launch_type": "EC2", "spot_capacity_providers": ("big",)},
+            {"capacityProviders": ["big"]},
+            provider("ENABLED"),
+            "problem",
+            "no container instance",
+        ),
         (
             {"capacity_providers": ("big",)},
             {"capacityProviders": ["big"]},

@@ -109,6 +109,27 @@ def test_a_task_that_does_not_end_is_stopped(runner: DirectRunner, monkeypatch: 
     assert left(runner) == []
 
 
+def test_a_lack_of_capacity_is_told_and_not_only_that_nothing_has_ended(runner: DirectRunner) -> None:
+    runner.endpoint.set_faults(run_task_failures=["Capacity is unavailable at this time"] * 500)
+    try:
+        (task,) = looked(of(runner, limit=8.0))
+    finally:
+        runner.endpoint.set_faults()
+    assert task.verdict == "problem"
+    assert "Capacity is unavailable at this time" in task.found
+    assert left(runner) == []
+
+
+def test_an_examination_leaves_nothing_in_the_call_cache(embedded_aws: Endpoint) -> None:
+    cache = f"s3://{embedded_aws.bucket}/doctors-cache"
+    runner = DirectRunner(
+        embedded_aws, workspace=f"s3://{embedded_aws.bucket}/trial", call_cache="on", call_cache_prefix=cache
+    )
+    assert [finding.verdict for finding in looked(of(runner))] == ["ok", "ok"]
+    found = runner.client("s3").list_objects_v2(Bucket=embedded_aws.bucket, Prefix="doctors-cache/")
+    assert "Contents" not in found
+
+
 async def test_whoever_stops_waiting_stops_the_task(runner: DirectRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "SOURCE", SLEEPING)
     found = of(runner)
