@@ -157,11 +157,18 @@ class Attempt:
 
     def knowing(self, task: Mapping[str, Any] | None, result: TaskResult | None) -> Attempt:
         """This attempt with what ECS and its containers say of it, as far as they do."""
-        times = self.times.with_those(ecs_times(task or {}), result.times if result else {})
+        times = self.times.with_those(ecs_times(task or {}), _of_containers(result.times) if result else {})
         usage = read_usage(result.usage) if result else None
         return replace(
             self, times=times, launch_type=launch_type(task or {}) or self.launch_type, usage=usage or self.usage
         )
+
+
+def _of_containers(times: Mapping[str, float]) -> dict[str, float]:
+    """Those times that are the containers' to tell. A command can write others into the same file: what it costs is
+    counted from ECS's own.
+    """
+    return {name: moment for name, moment in times.items() if name.startswith(("stage_", "command_"))}
 
 
 def digest_of(task: str, inputs: Mapping[str, Any]) -> str:

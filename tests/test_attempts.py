@@ -22,5 +22,19 @@ def test_an_attempt_learns_its_times_from_ecs_and_from_its_containers():
     assert attempt.knowing(None, None) == attempt
 
 
+def test_what_a_command_writes_of_ecss_times_is_not_believed():
+    moment = datetime.fromtimestamp(1_750_000_000, timezone.utc)
+    task = {"pullStartedAt": moment, "stoppedAt": moment}
+    forged = {**dict.fromkeys(Times.__dataclass_fields__, 1_750_000_001.0), "command_ended": 1_750_000_002.0}
+    known = Attempt(0, 1, "arn", "c", 1.0, times=Times(queued=0)).knowing(task, TaskResult(0, times=forged)).times
+    assert (known.queued, known.slot, known.submitted, known.created, known.started) == (0, None, None, None, None)
+    assert known.pull_started == known.stopped == known.gone == moment.timestamp()
+    assert (known.stage_in_started, known.stage_out_ended, known.command_ended) == (
+        1_750_000_001,
+        1_750_000_001,
+        1_750_000_002,
+    )
+
+
 def test_clocks_that_differ_give_no_negative_phase():
     assert Times(created=5, stage_in_started=4.8).phases() == {"start": 0.0}
