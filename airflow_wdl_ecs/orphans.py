@@ -14,12 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .attempts import Attempt
+from .attempts import Attempt, Stop
 from .aws import Clients, aws_errors, impatient, patient
 from .ecs.client import DESCRIBE_AT_ONCE
 from .ecs.request import attempt_prefix, attempt_try
 from .ecs.settings import EcsSettings
-from .ecs.status import ecs_times
 from .errors import AuthorError, AwsError, WdlEcsError
 from .layout import Layout, name_of
 from .ledger import Ledger, keep_stop
@@ -123,7 +122,7 @@ def _keep(store: RunStore, task: Mapping[str, Any]) -> None:
     prefix = attempt_prefix(task)
     if prefix:
         with suppress(WdlEcsError), impatient():
-            keep_stop(store, prefix, {"stopped": time.time(), **ecs_times(task)})
+            keep_stop(store, prefix, Stop.of(task, time.time()))
 
 
 def _running(settings: EcsSettings, ecs: Any) -> Iterator[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_wdl_ecs import host, report_reading
-from airflow_wdl_ecs.attempts import Times
+from airflow_wdl_ecs.attempts import Stop, Times
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.report import CACHE_LINES, seconds
 from airflow_wdl_ecs.ecs.settings import EcsSettings
@@ -99,7 +99,8 @@ def test_an_attempt_that_was_stopped_and_that_nobody_waited_for_has_cost_somethi
     run: FabricatedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.shard("work", (0, 1), attempt(kind=None, **EAST))
-    keep_stop(run.store, run.layout.attempt("work", (0, 1), 0), {"pull_started": 1000.0, "stopped": 4600.0, "x": 1.0})
+    times = {"pull_started": 1000.0, "stopped": 4600.0, "x": 1.0}
+    keep_stop(run.store, run.layout.attempt("work", (0, 1), 0), Stop(times))
     assert main(["report", NAME, "--by-shard"]) == 0
     text = capsys.readouterr().out
     assert ["work[0, 1]", "2.0000", "4.0000", "0.0987 USD"] in rows_of(text)
