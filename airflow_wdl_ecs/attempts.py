@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from .ecs.status import Budget, Kind, TaskStatus, ecs_times, launch_type
+from .ecs.status import Budget, Kind, TaskStatus, ecs_size, ecs_times, launch_type
 from .task import TaskHandle, TaskResult
 from .usage import Usage, read_usage
 
@@ -157,11 +157,65 @@ class Attempt:
 
     def knowing(self, task: Mapping[str, Any] | None, result: TaskResult | None) -> Attempt:
         """This attempt with what ECS and its containers say of it, as far as they do."""
-        times = self.times.with_those(ecs_times(task or {}), result.times if result else {})
+        times = self.times.with_those(ecs_times(task or {}), _of_containers(result.times) if result else {})
         usage = read_usage(result.usage) if result else None
         return replace(
             self, times=times, launch_type=launch_type(task or {}) or self.launch_type, usage=usage or self.usage
         )
+
+    def stopped(self, stop: Stop) -> Attempt:
+        """This attempt as far as it is known from when it was stopped: its end is not. Where nobody has recorded which
+        task it was, what that one was given is known from there as well.
+        """
+        attempt = replace(self, kind=None, times=self.times.with_those(stop.times))
+        if attempt.arn or not stop.arn:
+            return attempt
+        return replace(
+            attempt,
+            arn=stop.arn,
+            cpu=stop.cpu,
+            memory_given=stop.memory_given,
+            disk=stop.disk,
+            gpu=stop.gpu,
+            launch_type=stop.launch_type,
+            architecture=stop.architecture,
+        )
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What ECS said of a task when it was told to stop it, in case that nobody waits for its end.
+
+    :param times: names of `Times`, and seconds since the epoch. The other fields are `Attempt`'s, those of a task that
+        may be in no ledger; empty or 0 where that is not known. An EBS volume is not.
+    """
+
+    times: dict[str, float]
+    arn: str = ""
+    cpu: float = 0.0
+    memory_given: int = 0
+    disk: int = 0
+    gpu: int = 0
+    launch_type: str = ""
+    architecture: str = ""
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any], now: float) -> Stop:
+        """Of a task as StopTask has given it.
+
+        :param now: its end, as long as ECS does not say that it stops.
+        """
+        cpu, memory, disk, gpu, architecture = ecs_size(task)
+        times = {"stopped": now, **ecs_times(task)}
+        arn = str(task.get("taskArn") or "")
+        return cls(times, arn, cpu, memory, disk, gpu, launch_type(task), architecture)
+
+
+def _of_containers(times: Mapping[str, float]) -> dict[str, float]:
+    """Those times that are the containers' to tell. A command can write others into the same file: what it costs is
+    counted from ECS's own.
+    """
+    return {name: moment for name, moment in times.items() if name.startswith(("stage_", "command_"))}
 
 
 def digest_of(task: str, inputs: Mapping[str, Any]) -> str:

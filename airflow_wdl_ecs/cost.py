@@ -67,7 +67,9 @@ NOTHING = Cost()
 
 
 def cost_of(attempt: Attempt, prices: Prices) -> Cost:
-    """What one attempt has used and cost."""
+    """What one attempt has used and cost; a hit of the call cache had no task."""
+    if attempt.cached:
+        return NOTHING
     span = billed(attempt)
     if span is None:
         return Cost(running=1) if attempt.kind is None else Cost(unknown=1)

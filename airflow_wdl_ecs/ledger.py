@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import msgspec
 
-from .attempts import Attempt
+from .attempts import Attempt, Stop
 from .plan import Shard
 from .reasons import forget_all, is_of_shard
 from .storage import RunStore
@@ -41,6 +41,8 @@ class Success:
 # Made once and here: msgspec breaks the process if threads are the first to decode a dataclass, at the same time.
 _ATTEMPTS = msgspec.json.Decoder(list[Attempt])
 _SUCCESS = msgspec.json.Decoder(Success)
+_STOP = msgspec.json.Decoder(Stop)
+_TIMES = msgspec.json.Decoder(dict[str, float])
 
 
 class Ledger:
@@ -102,8 +104,8 @@ class Ledger:
         self._store.put_json(self._attempts, [asdict(attempt) for attempt in attempts])
 
 
-def keep_stop(store: RunStore, prefix: str, times: Mapping[str, float]) -> None:
-    """Record when an attempt that was stopped had begun, and was stopped, as far as ECS says so. It blocks.
+def keep_stop(store: RunStore, prefix: str, stop: Stop) -> None:
+    """Record what ECS said of an attempt that was stopped. It blocks.
 
     Often nobody waits for its end: its task instance was marked as failed, say. If somebody does, the ledger has its
     times, and this counts no more; it is no part of the ledger, so that who stops and who waits do not get in each
@@ -111,13 +113,19 @@ def keep_stop(store: RunStore, prefix: str, times: Mapping[str, float]) -> None:
 
     :param prefix: the attempt's folder.
     """
-    store.put_json(f"{prefix}stopped.json", dict(times))
+    store.put_json(f"{prefix}stopped.json", asdict(stop))
 
 
-def read_stop(store: RunStore, call: str, shard: Shard, attempt: int) -> dict[str, float]:
-    """What `keep_stop` has recorded of an attempt; nothing if it was not stopped. It blocks."""
-    found = store.get_json(f"{store.layout.attempt(call, shard, attempt)}stopped.json")
-    return {str(name): float(at) for name, at in found.items()} if isinstance(found, dict) else {}
+def read_stop(store: RunStore, call: str, shard: Shard, attempt: int) -> Stop | None:
+    """What `keep_stop` has recorded of an attempt; None if it was not stopped. It blocks."""
+    data = store.get(f"{store.layout.attempt(call, shard, attempt)}stopped.json")
+    if data is None:
+        return None
+    try:
+        return _STOP.decode(data)
+    except msgspec.ValidationError:
+        # Earlier versions have kept the times alone.
+        return Stop(_TIMES.decode(data))
 
 
 def supersede_run(store: RunStore) -> int:

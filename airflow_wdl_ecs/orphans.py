@@ -14,12 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .attempts import Attempt
+from .attempts import Attempt, Stop
 from .aws import Clients, aws_errors, impatient, patient
 from .ecs.client import DESCRIBE_AT_ONCE
 from .ecs.request import attempt_prefix, attempt_try
 from .ecs.settings import EcsSettings
-from .ecs.status import ecs_times
 from .errors import AuthorError, AwsError, WdlEcsError
 from .layout import Layout, name_of
 from .ledger import Ledger, keep_stop
@@ -119,11 +118,20 @@ def _stop(ecs: Any, task: FoundTask) -> Mapping[str, Any]:
 
 
 def _keep(store: RunStore, task: Mapping[str, Any]) -> None:
-    """Keep what ECS says of a task that was stopped, for the costs of its run, if that is possible."""
-    prefix = attempt_prefix(task)
-    if prefix:
-        with suppress(WdlEcsError), impatient():
-            keep_stop(store, prefix, {"stopped": time.time(), **ecs_times(task)})
+    """Keep what ECS says of a task that was stopped, for the costs of its run, if that is possible: if there is the run
+    still, and no other task is recorded as the attempt.
+    """
+    prefix = attempt_prefix(task) or ""
+    attempted = _attempted(prefix)
+    if attempted is None:
+        return
+    with suppress(WdlEcsError), impatient():
+        if store.get_json(f"{attempted.run}run.json") is None:
+            return
+        attempts = Ledger.in_folder(store, prefix.removesuffix(f"{attempted.number}/")).attempts()
+        recorded = next((attempt.arn for attempt in attempts if attempt.number == attempted.number), "")
+        if recorded in ("", str(task.get("taskArn"))):
+            keep_stop(store, prefix, Stop.of(task, time.time()))
 
 
 def _running(settings: EcsSettings, ecs: Any) -> Iterator[Mapping[str, Any]]:

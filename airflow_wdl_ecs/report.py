@@ -98,6 +98,8 @@ class AttemptReport:
     cache: str = ""
     cached: str = ""
     cost: Cost = NOTHING
+    memory_asked: int = 0
+    memory_given: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .attempts import Attempt
+from .attempts import Attempt, Stop
 from .aws import side_by_side
 from .cost import total
 from .errors import WdlEcsError
@@ -35,7 +35,7 @@ from .report import (
     not_begun,
     run_state,
 )
-from .report_cost import calls_with_cost, price_list, shard_with_cost
+from .report_cost import calls_with_cost, may_be_stopped, price_list, shard_with_cost
 from .report_shards import counts, shard_report, shard_state
 from .sensitive import redact, secret_texts, without_secrets
 from .storage import RunStore
@@ -371,18 +371,15 @@ class _Reader:
         )
         return shard_with_cost(report, attempts, self._stops(wanted, attempts), self.prices)
 
-    def _stops(self, wanted: _Wanted, attempts: Sequence[Attempt]) -> dict[int, dict[str, float]]:
+    def _stops(self, wanted: _Wanted, attempts: Sequence[Attempt]) -> dict[int, Stop]:
         """What was kept of attempts that were stopped, and whose end nobody has waited for."""
-        hosted = wanted.instance and shard_state(attempts, wanted.instance, run_has_outputs=False) in (
-            "running",
-            "waiting",
-        )
-        last = attempts[-1] if attempts else None
-        return {
-            attempt.number: read_stop(self.store, wanted.call, wanted.shard, attempt.number)
-            for attempt in attempts
-            if attempt.kind is None and not (hosted and attempt is last)
-        }
+        if not wanted.begun:
+            return {}
+        state = shard_state(attempts, wanted.instance, run_has_outputs=False)
+        hosted = wanted.instance is not None and state in ("running", "waiting")
+        numbers = may_be_stopped(attempts, hosted=hosted)
+        found = {number: read_stop(self.store, wanted.call, wanted.shard, number) for number in numbers}
+        return {number: stop for number, stop in found.items() if stop is not None}
 
 
 def task_of(scope: str | None, name: str) -> str:

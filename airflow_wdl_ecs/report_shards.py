@@ -50,6 +50,8 @@ def attempt_report(
         usage=attempt_usage(attempt),
         cache=attempt.cache,
         cached=attempt.cached,
+        memory_asked=attempt.memory_asked,
+        memory_given=attempt.memory_given,
     )
 
 

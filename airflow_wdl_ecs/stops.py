@@ -7,10 +7,10 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+from .attempts import Stop
 from .aws import briefly
 from .ecs.client import EcsClient
 from .ecs.request import attempt_prefix
-from .ecs.status import ecs_times
 from .errors import WdlEcsError
 from .ledger import keep_stop
 from .storage import RunStore
@@ -28,4 +28,4 @@ async def stop_attempt(ecs: EcsClient, store: RunStore, handle: TaskHandle, reas
     if prefix.startswith(store.layout.folder):
         with suppress(WdlEcsError):
             # ECS may not say yet that it stops.
-            await briefly(keep_stop, store, prefix, {"stopped": time.time(), **ecs_times(task)})
+            await briefly(keep_stop, store, prefix, Stop.of(task, time.time()))

@@ -58,7 +58,8 @@ class CallUsage:
     """What the commands of a call's shards have used.
 
     :param shards: how many were measured. :param memory: bytes, the most of any.
-    :param memory_asked: MiB, the least and the most that an attempt asked for at first; likewise ``cpu_asked``, vCPUs.
+    :param memory_asked: MiB, the least and the most that a shard asked for at first, of those that were measured or
+        ran out of memory; ``cpu_asked``: vCPUs, likewise, of those that were measured.
     :param cpu: vCPUs used, on average over the time of all; ``cpu_busiest``: over that of the busiest.
     :param in_words: all of it, for people. :param advice: what the task's author may want to change, and why.
     """
@@ -103,33 +104,36 @@ def call_usage(shards: Iterable[ShardReport]) -> CallUsage | None:
     measured = [run for run in runs if run.used]
     if not measured:
         return None
+    told = [run for run in runs if run.used or run.short]
     used = [one for run in measured for one in run.used]
-    first = [run.used[0] for run in measured]
+    asked = [run.memory_asked for run in told]
+    cpu_asked = [run.used[0].cpu_asked for run in measured]
     averages = [one for one in used if one.cpu_seconds is not None and one.seconds]
     spent = sum(one.seconds or 0.0 for one in averages)
     found = CallUsage(
         shards=len(measured),
         memory=max(one.memory for one in used),
-        memory_asked=(min(one.memory_asked for one in first), max(one.memory_asked for one in first)),
+        memory_asked=(min(asked), max(asked)),
         cpu=sum(one.cpu_seconds or 0.0 for one in averages) / spent if averages else None,
         cpu_busiest=max((one.cpu or 0.0 for one in averages), default=None),
-        cpu_asked=(min(one.cpu_asked for one in first), max(one.cpu_asked for one in first)),
+        cpu_asked=(min(cpu_asked), max(cpu_asked)),
         in_words="",
     )
-    return replace(found, in_words=_call_in_words(found), advice=tuple(_advice(found, measured)))
+    return replace(found, in_words=_call_in_words(found), advice=tuple(_advice(found, told)))
 
 
 class _Run:
     """A shard as advice sees it.
 
-    :ivar used: what its attempts have used, those of which it is known. :ivar short: MiB given to those that had too
-        few; 0 if none had.
+    :ivar used: what its attempts have used, those of which it is known. :ivar memory_asked: MiB that it asked for at
+        first, and ``short``: MiB given to those attempts that had too few, 0 if none had. Of these it is not asked
+        whether anything was measured: a task that is killed as a whole leaves no figures.
     """
 
     def __init__(self, shard: ShardReport) -> None:
         self.used = [attempt.usage for attempt in shard.attempts if attempt.usage is not None]
-        short = [a.usage.memory_given for a in shard.attempts if a.usage is not None and a.kind == "out_of_memory"]
-        self.short = max(short, default=0)
+        self.memory_asked = next((made.memory_asked for made in shard.attempts if made.memory_asked), 0)
+        self.short = max((made.memory_given for made in shard.attempts if made.kind == "out_of_memory"), default=0)
         self.fargate = any(attempt.launch_type.startswith("FARGATE") for attempt in shard.attempts)
 
 

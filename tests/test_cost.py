@@ -169,6 +169,13 @@ def test_the_nearest_price_counts() -> None:
     assert amount(launch_type="FARGATE_SPOT") is None
 
 
+def test_a_hit_of_the_call_cache_is_no_task_and_costs_nothing() -> None:
+    hit = attempt(arn="", times=Times(taken_up=T0, stopped=T0 + 1), cached="s3://bucket/wdl/runs/other/0/")
+    assert cost_of(hit, packaged()) == NOTHING
+    unpriced = cost_of(from_pull_to_stop(3600, launch_type="FARGATE_SPOT"), packaged())
+    assert total([cost_of(hit, packaged()), unpriced]) == unpriced
+
+
 def test_all_attempts_count_and_what_has_no_price_stays_visible() -> None:
     failed = from_pull_to_stop(3600, kind="command_failed")
     spot = from_pull_to_stop(3600, kind="interrupted", launch_type="FARGATE_SPOT")

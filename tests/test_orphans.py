@@ -20,14 +20,17 @@ from airflow_wdl_ecs.airflow_states import ask_airflow
 from airflow_wdl_ecs.attempts import Attempt
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands import orphans as command
+from airflow_wdl_ecs.ecs.request import PREFIX_VARIABLE
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import SettingsError
-from airflow_wdl_ecs.ledger import Ledger
+from airflow_wdl_ecs.layout import Layout
+from airflow_wdl_ecs.ledger import Ledger, read_stop
 from airflow_wdl_ecs.lifecycle import run_call
 from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.orphans import AirflowRun, by_airflow, by_ledger, find_tasks, stop_tasks
+from airflow_wdl_ecs.storage import RunStore
 
-from .fake_aws import FakeEcs, refusal
+from .fake_aws import FakeEcs, FakeS3, refusal
 from .faults.embedded_airflow import until
 from .faults.world import Said, World
 
@@ -326,3 +329,35 @@ def test_what_a_database_says_of_runs(airflow_run, monkeypatch) -> None:
 
     monkeypatch.setattr("airflow.utils.session.create_session", broken)
     assert ask_airflow("asked", "r") is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "kept"),
+    [
+        ([replace(RUNNING, arn="arn:9")], True),
+        ([replace(RUNNING, arn="")], True),
+        ([], True),
+        ([RUNNING], False),
+        ([ENDED, replace(RUNNING, number=1, arn="arn:1")], False),
+        (None, False),
+    ],
+)
+def test_what_is_kept_of_a_stopped_orphan(recorded: list[Attempt] | None, kept: bool) -> None:
+    """Nothing in the attempt of another task, nor in a folder that is gone (None).
+
+    :param recorded: the attempts in the ledger of the shard whose attempt 0 the orphan, arn:9, is.
+    """
+    s3 = FakeS3()
+    store = RunStore(s3, Layout("s3://bucket/wdl", "d", "r", "alone"))
+    prefix = store.layout.attempt("align", (0, 3), 0)
+    if recorded is not None:
+        store.put_json(store.layout.named("run.json"), {})
+        Ledger(store, "align", (0, 3)).write_attempts(recorded)
+    environment = [{"name": PREFIX_VARIABLE, "value": prefix}]
+    overrides = {"containerOverrides": [{"name": "stage-in", "environment": environment}]}
+    ecs = FakeEcs(stop_task=[{"task": {"taskArn": "arn:9", "overrides": overrides}}])
+    task = orphans.FoundTask("arn:9", "c", "d", "r", "align", "0.3", 0, 1, 61.0, "gone")
+    before = list(s3.objects)
+    stop_tasks(lambda service: s3 if service == "s3" else ecs, [task])
+    assert (read_stop(store, "align", (0, 3), 0) is not None) == kept
+    assert kept or list(s3.objects) == before

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from airflow_wdl_ecs import report_reading
+from airflow_wdl_ecs.attempts import Stop
 from airflow_wdl_ecs.commands.report import text_of
 from airflow_wdl_ecs.cost import Cost
 from airflow_wdl_ecs.errors import WdlEcsError
 from airflow_wdl_ecs.layout import Layout
-from airflow_wdl_ecs.ledger import keep_stop, supersede_run
+from airflow_wdl_ecs.ledger import Ledger, keep_stop, supersede_run
+from airflow_wdl_ecs.prices import packaged
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
 from airflow_wdl_ecs.recent import Recent
 from airflow_wdl_ecs.report import Instance, shortened, to_json
@@ -294,7 +296,7 @@ def test_what_was_kept_of_a_stopped_attempt_is_read_only_where_nobody_waits_for_
     run = FabricatedRun(s3)
     run.shard("work", (0, 0), attempt(kind=None))
     uri = run.layout.attempt("work", (0, 0), 0)
-    keep_stop(run.store, uri, {"pull_started": 1000.0, "stopped": 4600.0})
+    keep_stop(run.store, uri, Stop({"pull_started": 1000.0, "stopped": 4600.0}))
 
     def cost(state: str | None) -> Cost:
         s3.calls.clear()
@@ -307,3 +309,53 @@ def test_what_was_kept_of_a_stopped_attempt_is_read_only_where_nobody_waits_for_
     assert (cost("deferred").running, asked in s3.calls) == (1, False)
     assert (cost("failed").vcpu_hours, asked in s3.calls) == (2, True)
     assert (cost(None).vcpu_hours, asked in s3.calls) == (2, True)
+
+
+STOPPED = Stop(
+    {"pull_started": 1000.0, "stopped": 4600.0},
+    "arn:aws:ecs:us-east-1:123456789012:task/genomics/1",
+    cpu=2.0,
+    memory_given=4096,
+    launch_type="FARGATE",
+    architecture="X86_64",
+)
+
+
+def cost_of_stopped(run: FabricatedRun, told: Told | None = None) -> Cost:
+    report = read_report(run.store, told, only="work", prices=packaged())
+    assert report is not None
+    return report.cost
+
+
+def test_a_stopped_task_that_nobody_has_recorded_counts(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    keep_stop(run.store, run.layout.attempt("work", (0, 0), 0), STOPPED)
+    expected = Cost(tasks=1, estimated=1, vcpu_hours=2, gb_hours=4, amount=pytest.approx(0.09874))
+    assert cost_of_stopped(run) == expected
+    # The host of the next try finds it, and records it.
+    hosted = Told("running", {("work", 0): Instance("work", 0, "deferred", 2)})
+    assert cost_of_stopped(run, hosted) == Cost()
+    # After one that failed.
+    run.shard("work", (0, 1), attempt(kind="command_failed"))
+    keep_stop(run.store, run.layout.attempt("work", (0, 1), 1), STOPPED)
+    assert (cost_of_stopped(run).tasks, cost_of_stopped(run).estimated) == (3, 2)
+    # The DAG run was deleted and came again: what is there counts as lost, and its costs go on to count.
+    supersede_run(run.store)
+    assert [made.kind for made in Ledger(run.store, "work", (0, 0)).attempts()] == ["lost"]
+    assert (cost_of_stopped(run).tasks, cost_of_stopped(run).unknown) == (3, 0)
+
+
+def test_a_record_of_an_earlier_version_has_times_alone(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    uri = f"{run.layout.attempt('work', (0, 0), 0)}stopped.json"
+    run.store.put_json(uri, STOPPED.times)
+    assert cost_of_stopped(run) == Cost(unknown=1)
+    run.shard("work", (0, 0), attempt(kind=None))
+    assert cost_of_stopped(run).vcpu_hours == 2
+
+
+def test_what_was_stopped_in_anothers_place_is_not_the_others(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    keep_stop(run.store, run.layout.attempt("work", (0, 0), 0), STOPPED)
+    run.shard("work", (0, 0), attempt(kind=None))
+    assert cost_of_stopped(run) == Cost(running=1)

@@ -123,7 +123,8 @@ def test_a_stopped_task_that_nobody_waits_for_has_used_something(world: World) -
     run = world.open()
     assert [attempt.kind for attempt in Ledger(run.store, "t", ()).attempts()] == [None]
     kept = read_stop(run.store, "t", (), 0)
-    assert kept["stopped"] >= kept["pull_started"]
+    assert kept is not None
+    assert kept.times["stopped"] >= kept.times["pull_started"]
     cost = report_of(world).cost
     assert (cost.tasks, cost.estimated, cost.running, cost.unknown) == (1, 1, 0, 0)
     assert cost.vcpu_hours >= 2 / 3600
@@ -138,3 +139,24 @@ def test_a_stopped_orphan_has_used_something(world: World) -> None:
 
     asyncio.run(_stop_while_it_runs(world, stop))
     assert (report_of(world).cost.tasks, report_of(world).cost.estimated) == (1, 1)
+
+
+def test_a_stopped_orphan_that_is_in_no_ledger_has_used_something(world: World) -> None:
+    world.begin(task("sleep 60", runtime='cpu: 2 memory: "4 GiB"'))
+    run = world.open()
+
+    async def stop() -> None:
+        # Its host died just after RunTask.
+        await asyncio.to_thread(run.store.delete, f"{run.store.layout.shard('t', ())}attempts.json")
+        tasks = await asyncio.to_thread(find_tasks, world.settings, world.clients, lambda *_: AirflowRun(None, {}))
+        await asyncio.to_thread(stop_tasks, world.clients, [found for found in tasks if found.run_id == world.run_id])
+
+    asyncio.run(_stop_while_it_runs(world, stop))
+    assert Ledger(run.store, "t", ()).attempts() == []
+    kept = read_stop(run.store, "t", (), 0)
+    assert kept is not None
+    assert (kept.cpu, kept.memory_given, kept.architecture) == (2, 4096, "X86_64")
+    cost = report_of(world).cost
+    assert (cost.tasks, cost.estimated, cost.running, cost.unknown) == (1, 1, 0, 0)
+    assert cost.gb_hours == pytest.approx(2 * cost.vcpu_hours)
+    assert cost.vcpu_hours >= 2 / 3600

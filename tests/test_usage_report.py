@@ -127,6 +127,29 @@ def test_what_ran_out_of_memory_is_to_ask_for_more_at_once() -> None:
     assert of_call((short,)).advice == ('`memory: "11 GiB"` would spare attempts: it ran out of 8 GiB',)
 
 
+def test_an_attempt_that_was_killed_before_anything_was_kept_of_it_ran_out_of_memory_all_the_same() -> None:
+    # Fargate has killed the whole task, so that there is no result, and no figures in it.
+    killed = run(0, asked=(8, 8), kind="out_of_memory", usage=None)
+    again = run(2.0, 7.0, asked=(8, 16), number=1)
+    usage = of_call((killed, again))
+    assert usage.advice == ('`memory: "11 GiB"` would spare attempts: it ran out of 8 GiB',)
+    assert usage.memory_asked == (8192, 8192)
+    assert usage.in_words.startswith("2 GiB of 8 GiB memory at most")
+    # A shard of which nothing at all is known but that it ran out of memory counts for the others.
+    usage = of_call(killed, run(2.0, 7.0, asked=(8, 8)))
+    assert usage.advice == ('`memory: "11 GiB"` would spare attempts: 1 of 2 shards ran out of 8 GiB',)
+    assert usage.shards == 1
+    # Where nothing was measured, nobody may have wanted it to be.
+    assert call_report("work", "work", "work", [shard(killed)], scattered=False).usage is None
+
+
+def test_a_hit_of_the_call_cache_has_asked_for_nothing() -> None:
+    hit = attempt(cached="s3://bucket/wdl/other/0/", cpu=0.0, memory_given=0, launch_type="")
+    assert of_call((hit, run(5.0, 7.0, number=1))).advice == (
+        '`memory: "7 GiB"` would be enough: 5 GiB at most were used',
+    )
+
+
 def test_where_the_shards_ask_for_different_amounts_no_number_is_advised() -> None:
     little, much = run(1.0, 7.0, asked=(8, 8)), run(6.0, 7.0, asked=(8, 32))
     assert of_call(little, much).advice == ("no shard used more than 19% of the memory that it asked for",)

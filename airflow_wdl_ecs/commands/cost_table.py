@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..cost import Cost
+from ..cost import NOTHING, Cost
 from ..report import RunReport, ShardReport
 
 QUANTITIES: tuple[tuple[str, Callable[[Cost], float]], ...] = (
@@ -36,7 +36,7 @@ def cost_lines(report: RunReport, *, name_of: Callable[[ShardReport], str] | Non
     for call in report.calls:
         add(call.id, call.cost)
         for shard in call.shards if name_of and call.scattered else ():
-            if shard.attempts:
+            if shard.attempts or shard.cost != NOTHING:
                 add(f"  {name_of(shard)}" if name_of else "", shard.cost)
     add("all", total)
     yield ""

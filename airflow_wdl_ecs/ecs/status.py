@@ -190,6 +190,20 @@ def launch_type(task: Mapping[str, Any]) -> str:
     return str(task.get("capacityProviderName") or task.get("launchType") or "")
 
 
+def ecs_size(task: Mapping[str, Any]) -> tuple[float, int, int, int, str]:
+    """What ECS says that a task was given: vCPUs, MiB, GiB of ephemeral storage, GPUs, and the architecture of its
+    CPUs as task definitions have it (``X86_64``); 0 or empty where it does not say.
+    """
+    attributes = {found.get("name"): str(found.get("value") or "") for found in task.get("attributes") or ()}
+    return (
+        int(task.get("cpu") or 0) / 1024,
+        int(task.get("memory") or 0),
+        int((task.get("ephemeralStorage") or {}).get("sizeInGiB") or 0),
+        sum(len(container.get("gpuIds") or ()) for container in task.get("containers") or ()),
+        attributes.get("ecs.cpu-architecture", "").upper(),
+    )
+
+
 def command_status(task: Mapping[str, Any]) -> str:
     """What a running task is about, in a word or two, from its containers: the task's own status lags behind."""
     status = str(task.get("lastStatus", "UNKNOWN"))

@@ -23,7 +23,7 @@ from fastapi.staticfiles import StaticFiles
 from ..errors import InputsError, SettingsError, WdlEcsError
 from ..report import to_json
 from . import airflow_runs
-from .reports import FIRST_SHARDS, LOGS, RunOfAirflow, open_run_of_airflow
+from .reports import FIRST_SHARDS, LOGS, RunOfAirflow, UnreadError, open_run_of_airflow
 
 STATIC = Path(__file__).parent / "static"
 MOST_RUNS = 200
@@ -155,7 +155,7 @@ async def _with_headers(request: Request, answer: Callable[[Request], Awaitable[
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     """What is wrong, in words: of a request, the deployment, or AWS."""
-    status = 404 if isinstance(error, InputsError) else 503 if isinstance(error, SettingsError) else 502
+    status = 404 if isinstance(error, InputsError) else 503 if isinstance(error, SettingsError | UnreadError) else 502
     return JSONResponse({"detail": str(error)}, status)
 
 

@@ -6,6 +6,7 @@ It decides which files and logs of a run may be had; who may ask is decided befo
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -17,7 +18,7 @@ from ..aws import Clients, aws_errors, error_code
 from ..ecs.console import folder_page, is_amazon, log_page, task_page
 from ..ecs.request import log_stream
 from ..ecs.settings import EcsSettings, how_to_set
-from ..errors import SettingsError
+from ..errors import SettingsError, WdlEcsError
 from ..host import airflow_clients, resolve_settings
 from ..ledger import Ledger
 from ..price_file import prices_or_none
@@ -49,6 +50,11 @@ LOGS = ("stdout", "stderr", "stage-in.log", "stage-out.log", "command.sh", "stag
 LIVE_LINES = 1000
 MOST_FAILED = 50
 """Failed task instances beside the calls that are told of."""
+_OF_ATTEMPT = re.compile(r"s3://.+/calls/(?P<shard>[^/]+/(_|[0-9.]+))/[0-9]+/")
+
+
+class UnreadError(WdlEcsError):
+    """There was no time to read all that decides; what was read is kept for the next request."""
 
 
 @dataclass(frozen=True)
@@ -138,22 +144,41 @@ class RunOfAirflow:
         return shards
 
     def download(self, uri: str) -> str | None:
-        """An address to download a file of the run from; None if it is no file of the run."""
+        """An address to download a file of the run from; None if it is no file of the run.
+
+        :raises UnreadError: if that is not known yet.
+        """
         about = read_about(self.store)
         if about is None:
             return None
-        readable, folder = about.get("readable", ()), self.store.layout.folder
-        if not may_download(uri, folder, readable) and not may_download(uri, folder, self._folders_of_hits()):
+        if not may_download(uri, self.store.layout.folder, about.get("readable", ())) and not self._of_a_hit(uri):
             return None
         if not self.store.exists(uri):
             return None
         return self.store.link(uri, seconds=LINK_SECONDS, filename=posixpath.basename(uri))
 
-    def _folders_of_hits(self) -> Set[str]:
-        """The folders of the attempts, of other runs, whose outputs calls of this one have from the call cache."""
+    def _of_a_hit(self, uri: str) -> bool:
+        """Whether a file is of an attempt, of another run, whose outputs a call of this one has from the call cache."""
+        place = _OF_ATTEMPT.match(uri)
+        if place is None:
+            return False
+        folder = self.store.layout.folder
+        # As a rule it is the call and the shard of the same name, so that one ledger will do, however many there are.
+        likely = Ledger.in_folder(self.store, self.store.layout.named(f"calls/{place['shard']}/")).attempts()
+        if may_download(uri, folder, {attempt.cached for attempt in likely if attempt.cached}):
+            return True
         report = read_report(self.store, self.told, seconds=PATIENCE)
-        shards = [shard for call in report.calls for shard in call.shards] if report else []
-        return {attempt.cached for shard in shards for attempt in shard.attempts if attempt.cached}
+        calls = report.calls if report else ()
+        attempts = [attempt for call in calls for shard in call.shards for attempt in shard.attempts]
+        if may_download(uri, folder, {attempt.cached for attempt in attempts if attempt.cached}):
+            return True
+        unread = sum(call.unread for call in calls)
+        if unread:
+            raise UnreadError(
+                f"{unread} shards have not been read, one of which may have {uri}",
+                hint="ask again: that goes on from there",
+            )
+        return False
 
     def log(self, call: str, shard: str, attempt: int, name: str, size: int) -> str | None:
         """The end of what an attempt has left, one of `LOGS`; None if it has not."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_wdl_ecs import host, report_reading
-from airflow_wdl_ecs.attempts import Times
+from airflow_wdl_ecs.attempts import Stop, Times
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.report import CACHE_LINES, seconds
 from airflow_wdl_ecs.ecs.settings import EcsSettings
@@ -95,11 +95,25 @@ def test_what_a_run_has_used_and_cost(
     assert not any(row[0] == "work[0, 0]" for row in rows_of(capsys.readouterr().out) if row)
 
 
+def test_a_run_whose_calls_are_all_from_the_call_cache_has_no_table_of_costs(
+    run: FabricatedRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_reading, "_succeeded", Recent(1))
+    times = Times(taken_up=1.0, stopped=2.0)
+    for shard in ((0, 0), (0, 1)):
+        run.shard("work", shard, attempt(arn="", times=times, cached=f"{WORKSPACE}/runs/other/1/calls/work/0.0/0/"))
+    assert main(["report", NAME]) == 0
+    text = capsys.readouterr().out
+    assert "used and cost" not in text
+    assert "USD" not in text
+
+
 def test_an_attempt_that_was_stopped_and_that_nobody_waited_for_has_cost_something(
     run: FabricatedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.shard("work", (0, 1), attempt(kind=None, **EAST))
-    keep_stop(run.store, run.layout.attempt("work", (0, 1), 0), {"pull_started": 1000.0, "stopped": 4600.0, "x": 1.0})
+    times = {"pull_started": 1000.0, "stopped": 4600.0, "x": 1.0}
+    keep_stop(run.store, run.layout.attempt("work", (0, 1), 0), Stop(times))
     assert main(["report", NAME, "--by-shard"]) == 0
     text = capsys.readouterr().out
     assert ["work[0, 1]", "2.0000", "4.0000", "0.0987 USD"] in rows_of(text)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from airflow_wdl_ecs import report_reading
 from airflow_wdl_ecs.dag import build_dag
 from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.reasons import Reason, keep_of_task
@@ -294,6 +295,34 @@ def test_a_hit_of_the_call_cache_shows_what_it_refers_to_and_nothing_else(client
     assert client.get(f"{ONE}/log?call=work&shard=0.0&attempt=0&name=stderr").status_code == 404
     other = f"{WORKSPACE}/runs/other/1/calls/work/0.0/1/work/out"
     assert client.get(f"{ONE}/file", params={"uri": other}).status_code == 404
+
+
+def test_a_hits_file_is_found_before_the_patience_with_the_runs_ledgers_is_over(
+    client: Any, run: FabricatedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.store.begin_epoch("work", "of this test")
+    mine, others = (f"{WORKSPACE}/runs/other/1/calls/{place}/0/" for place in ("work/1.0", "named_otherwise/0.0"))
+    for origin in (mine, others):
+        run.store.put(f"{origin}work/out", b"made there")
+    run.shard("work", (1, 0), attempt(arn="", cached=mine, prefix=mine))
+    run.shard("again", (0,), attempt(arn="", cached=others, prefix=others))
+    monkeypatch.setattr(report_reading, "_BATCH", 1)
+    monkeypatch.setattr(reports, "PATIENCE", -1.0)
+
+    def status(uri: str) -> int:
+        answer = client.get(f"{ONE}/file", params={"uri": uri})
+        assert answer.status_code == 303 or "location" not in answer.headers
+        return answer.status_code
+
+    # As a rule a shard has the outputs of the shard with its own name, whose ledger says so.
+    assert status(f"{mine}work/out") == 303
+    # Else the ledger of any shard may say so. What has not been read is no reason to say that there is no such file.
+    told = client.get(f"{ONE}/file", params={"uri": f"{others}work/out"})
+    assert told.status_code == 503
+    assert "ask again" in told.json()["detail"]
+    monkeypatch.setattr(reports, "PATIENCE", 600.0)
+    assert status(f"{others}work/out") == 303
+    assert status(f"{WORKSPACE}/runs/other/1/calls/work/0.1/0/work/out") == 404
 
 
 def test_logs_are_plain_text(client: Any, run: FabricatedRun) -> None:

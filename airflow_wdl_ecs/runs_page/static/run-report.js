@@ -388,7 +388,7 @@ class RunView extends View {
       h("span.states", { role: "cell" }, total ? counts : state("not_started")),
       h("span.track", { role: "cell" }, bars),
       h("span.number", { role: "cell", title: "from its first beginning to its last end" }, call.started !== null && seconds((call.ended ?? axis.last) - call.started)),
-      costs.cell(call.cost, this.report.prices),
+      costs.cell(call.cost, this.report.prices, call.unread),
     );
     return h(
       "div.call",
