@@ -52,3 +52,26 @@ def test_a_map_that_comes_in_another_order_is_another_input_to_a_run_that_begins
     other = world.open().store.get_json(world.open().store.layout.named("run.json"))["inputs"]
     world.run_id = run_id
     assert world.open().store.get_json(world.open().store.layout.named("run.json"))["inputs"] != other
+
+
+def test_who_reads_the_whole_of_task_reads_what_differs_between_runs(world: Cached) -> None:
+    wdl = """version 1.2
+    task t {
+      command <<< cat ~{write_json(task)} >>>
+      output { String out = read_string(stdout()) }
+      requirements { container: "debian:12"  memory: "1 GiB" }
+    }
+    """
+    world.begin(wdl).out()
+    second = world.begin(wdl, {"t.runtime.memory": "2 GiB"}).out()
+    assert world.run_id in second["out"]
+    assert str(2 * 1024**3) in second["out"]
+    assert world.said()[0].startswith("miss: the CPU architecture")
+
+
+def unrecorded(world: Cached) -> None:
+    """As if the host had died after RunTask, before it recorded the attempt."""
+    for name in ("attempts.json", "outputs.json"):
+        world.remove(f"{world.open().folder}calls/t/_/{name}")
+    for key in world.cache_objects():
+        world.remove(f"s3://{world.bucket}/{key}")
