@@ -95,6 +95,11 @@ class ShardCache:
         self._log.info("%s: %s", SHORT, self.said)
         return None
 
+    def tell_unrecorded(self) -> None:
+        """Tell that what the attempt makes is not kept, since it may be another one's."""
+        why = "an earlier host may have started this attempt, with what its files were then"
+        self._log.info("%s: the outputs will not be kept: %s", SHORT, why)
+
     async def keep(self, prepared: Prepared, attempt: Attempt, outputs: Outputs) -> None:
         """Keep the outputs of an attempt that has succeeded, unless what it was given has changed meanwhile.
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_wdl_ecs.ledger import Ledger
+
 from .test_cached_calls import Cached
+from .test_lifecycle import task, until
 
 pytestmark = pytest.mark.local
 
@@ -75,3 +80,39 @@ def unrecorded(world: Cached) -> None:
         world.remove(f"{world.open().folder}calls/t/_/{name}")
     for key in world.cache_objects():
         world.remove(f"s3://{world.bucket}/{key}")
+
+
+def test_a_result_of_an_attempt_that_nobody_recorded_is_not_kept_under_todays_key(world: Cached) -> None:
+    given = {"f": world.put("in/adopted.txt", "v1")}
+    wdl = task("cat ~{f}")
+    assert world.begin(wdl, given).out() == {"out": "v1"}
+    unrecorded(world)
+    world.put("in/adopted.txt", "v2")
+    assert world.out() == {"out": "v1"}
+    assert world.attempts()[0]["cache_key"] == ""
+    assert world.cache_objects() == []
+    assert "the outputs will not be kept: an earlier host may have started" in world.log
+    assert world.begin(wdl, given).out() == {"out": "v2"}
+
+
+def test_nor_is_that_of_a_task_that_ecs_gives_again_for_its_token(world: Cached, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    given = {"f": world.put("in/running.txt", "v1")}
+    world.begin(task(f"cat ~{{f}}; until test -e {ready}; do sleep 0.1; done"), given)
+    ledger = Ledger(world.open().store, "t", ())
+
+    async def leave() -> None:
+        host = asyncio.ensure_future(world.call())
+        await until(ledger.attempts)
+        host.cancel()
+        await asyncio.gather(host, return_exceptions=True)
+
+    asyncio.run(leave())
+    arn = ledger.attempts()[0].arn
+    unrecorded(world)
+    world.put("in/running.txt", "v2")
+    ready.touch()
+    world.done()
+    (taken,) = world.attempts()
+    assert (taken["arn"], taken["kind"], taken["cache_key"]) == (arn, "succeeded", "")
+    assert world.cache_objects() == []
