@@ -22,7 +22,7 @@ from .ecs.image_digests import image_digest
 from .errors import WdlEcsError
 from .layout import shard_key
 from .preparation import Prepared
-from .run import Run
+from .run import Run, may_take
 from .story import Log
 from .task import CallIdentity, Outputs
 
@@ -82,6 +82,10 @@ class ShardCache:
             return self._without("miss", why_missed(before, key.parts))
         if entry is None:
             return self._without("miss", "its entry cannot be read")
+        refused = next((uri for uri in entry.uris if not may_take(self._run.settings, uri)), None)
+        if refused is not None:
+            where = "is where this run may take no files from (input_prefixes)"
+            return self._without("miss", f"its output {refused} {where}")
         stale = why_stale(entry.files, await versions(store, (file.uri for file in entry.files)))
         if stale:
             return self._without("miss", stale)

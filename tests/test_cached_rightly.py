@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,14 @@ def test_nor_is_that_of_a_task_that_ecs_gives_again_for_its_token(world: Cached,
     (taken,) = world.attempts()
     assert (taken["arn"], taken["kind"], taken["cache_key"]) == (arn, "succeeded", "")
     assert world.cache_objects() == []
+
+
+def test_files_that_the_run_may_not_take_are_no_hit(world: Cached) -> None:
+    here, there = world.put("A/x", "same"), world.put("B/x", "same")
+    world.settings = replace(world.settings, input_prefixes=(f"s3://{world.bucket}/A/",))
+    world.begin(PASSED_ON, {"f": here}).done("p")
+    world.settings = replace(world.settings, input_prefixes=(f"s3://{world.bucket}/B/",))
+    world.begin(PASSED_ON, {"f": there}).done("p")
+    assert world.said() == [f"miss: its output {here} is where this run may take no files from (input_prefixes)"]
+    outcome = world.done("q")
+    assert (outcome.outputs, outcome.failures) == ({(): {"s": "same"}}, {})
