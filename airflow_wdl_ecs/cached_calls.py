@@ -99,6 +99,10 @@ class ShardCache:
         self._log.info("%s: %s", SHORT, self.said)
         return None
 
+    def go_on(self, attempt: Attempt) -> None:
+        """Take what became of the look from an attempt of the same inputs, which an earlier host has started."""
+        self.said, self.key = attempt.cache, attempt.cache_key
+
     def tell_unrecorded(self) -> None:
         """Tell that what the attempt makes is not kept, since it may be another one's."""
         why = "an earlier host may have started this attempt, with what its files were then"

@@ -144,6 +144,8 @@ class ShardRun:
         if failed and not own:
             return None
         prepared = await self._prepare(last.number, last.memory)
+        if self.cache is not None:
+            self.cache.go_on(last)
         if failed:
             # Nobody was told of it: that the host has gone away pays for no attempt.
             stderr = await in_thread(last_words, self.run.store, prepared.request.prefix, STDERR_LINES)

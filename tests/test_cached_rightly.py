@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_wdl_ecs.ledger import Ledger
+from airflow_wdl_ecs.shard import ShardRun
 
 from .test_cached_calls import Cached
 from .test_lifecycle import task, until
@@ -128,3 +129,25 @@ def test_files_that_the_run_may_not_take_are_no_hit(world: Cached) -> None:
     assert world.said() == [f"miss: its output {here} is where this run may take no files from (input_prefixes)"]
     outcome = world.done("q")
     assert (outcome.outputs, outcome.failures) == ({(): {"s": "same"}}, {})
+
+
+def test_a_retry_after_the_hosts_restart_keeps_its_outputs(
+    world: Cached, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    world.begin(task(f"test -e {ready} || exit 3; date +%s%N", runtime="maxRetries: 1"))
+
+    def die(_: ShardRun) -> bool:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardRun, "_again", die)
+        with pytest.raises(asyncio.CancelledError):
+            world.done()
+    (failed,) = world.attempts()
+    assert (failed["kind"], bool(failed["cache_key"])) == ("command_failed", True)
+    ready.touch()
+    out = world.out()
+    again = world.attempts()[1]
+    assert (again["cache"], again["cache_key"]) == (failed["cache"], failed["cache_key"])
+    assert world.begin(task(f"test -e {ready} || exit 3; date +%s%N", runtime="maxRetries: 1")).out() == out
