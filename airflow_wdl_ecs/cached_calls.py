@@ -175,9 +175,12 @@ class ShardCache:
         if said:
             return f"the task says {said}"
         # A digest of a text that is easy to guess would give it away, and outputs may well hold what was put in.
+        inputs = json.dumps(self.call.inputs, ensure_ascii=False)
         given = (prepared.request.command, *prepared.request.environment.values())
-        if _holds_any(self._run.secrets, (*given, json.dumps(self.call.inputs, ensure_ascii=False))):
+        if _holds_any(self._run.secrets, (*given, inputs)):
             return "the call is given a secret"
+        if self._run.secrets and self._run.store.layout.named("files/") in inputs:
+            return "the call is given a file that the workflow wrote, in which there may be a secret"
         return ""
 
     def _without_digest(self, prepared: Prepared) -> str:

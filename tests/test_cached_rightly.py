@@ -151,3 +151,21 @@ def test_a_retry_after_the_hosts_restart_keeps_its_outputs(
     again = world.attempts()[1]
     assert (again["cache"], again["cache_key"]) == (failed["cache"], failed["cache_key"])
     assert world.begin(task(f"test -e {ready} || exit 3; date +%s%N", runtime="maxRetries: 1")).out() == out
+
+
+def test_what_a_workflow_wrote_of_a_secret_is_not_cached(world: Cached) -> None:
+    wdl = """version 1.1
+    workflow w {
+      input { String password }
+      call t { input: f = write_lines([password]) }
+    }
+    task t { input { File f } command <<< cat ~{f} > o >>> output { File o = "o" } runtime { docker: "debian:12" } }
+    """
+    world.begin(wdl, {"password": "open sesame"}).out()
+    why = "the call is given a file that the workflow wrote, in which there may be a secret"
+    assert world.said() == [f"not used: {why}"]
+    assert world.cache_objects() == []
+    # Where nothing is secret, what a workflow writes is an input like any other.
+    open_to_all = wdl.replace("password", "greeting")
+    first = world.begin(open_to_all, {"greeting": "hello"}).out()
+    assert world.begin(open_to_all, {"greeting": "hello"}).out() == first
