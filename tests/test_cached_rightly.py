@@ -113,8 +113,14 @@ def test_nor_is_that_of_a_task_that_ecs_gives_again_for_its_token(world: Cached,
     arn = ledger.attempts()[0].arn
     unrecorded(world)
     world.put("in/running.txt", "v2")
-    ready.touch()
-    world.done()
+
+    async def go_on() -> None:
+        host = asyncio.ensure_future(world.call())
+        await until(ledger.attempts)
+        ready.touch()
+        await host
+
+    asyncio.run(go_on())
     (taken,) = world.attempts()
     assert (taken["arn"], taken["kind"], taken["cache_key"]) == (arn, "succeeded", "")
     assert world.cache_objects() == []
