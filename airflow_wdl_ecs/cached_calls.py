@@ -16,7 +16,7 @@ from typing import Any
 
 from .attempts import Attempt, Times
 from .aws import in_thread
-from .call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
+from .call_cache import IMAGE, CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
 from .call_keys import KeyedCall, RecordedFiles, versions
 from .ecs.image_digests import image_digest
 from .errors import WdlEcsError
@@ -41,6 +41,7 @@ class ShardCache:
         """What became of the look, in words, for the ledger: ``hit: ...``, ``miss: ...`` or ``not used: ...``."""
         self.key = ""
         """The digest of the shard's key; empty as long as its outputs are not to be kept."""
+        self._looked: Key | None = None
         self.call = KeyedCall(run, identity, inputs)
         self._run, self._log, self._mode = run, log, mode
         prefix = run.settings.call_cache_prefix or f"{run.settings.workspace.rstrip('/')}/cache"
@@ -64,7 +65,7 @@ class ShardCache:
             key = None if unfit else await self._key(prepared)
             if key is None:
                 return self._without("not used", unfit or self._without_digest(prepared))
-            self.key = key.digest
+            self._looked, self.key = key, key.digest
             if cleared or self._mode == "refresh":
                 why = "the call was cleared, so that it runs again" if cleared else "the run refreshes it"
                 return self._without("not used", f"{why}; its outputs are kept")
@@ -128,7 +129,7 @@ class ShardCache:
             return "there is a secret in them"
         key = await self._key(prepared)
         if key is None or key.digest != attempt.cache_key:
-            return "an input, the image or another file that the task reads has changed while it ran"
+            return self._what_changed(prepared.request.image, key)
         uris = await self.call.output_uris(outputs)
         shared = next((uri for uri in uris if self._run.mounted(uri) is not None), None)
         if shared is not None:
@@ -168,6 +169,15 @@ class ShardCache:
         if not image.digest and not self._run.settings.call_cache_tags:
             return None
         return await self.call.key(prepared, tuple(self._read.uris), image)
+
+    def _what_changed(self, image: str, now: Key | None) -> str:
+        """Why the key of an attempt is no longer what it was when it started, in words."""
+        before = self._looked.parts if self._looked is not None else {}
+        same = now is not None and now.parts == {**before, IMAGE: now.parts[IMAGE]}
+        if now is not None and same and before.get(IMAGE) == image:
+            # A pull-through cache has an image from its first pull on.
+            return f"the digest of image {image} was not known before it was pulled; it is {now.parts[IMAGE]}"
+        return "an input, the image or another file that the task reads has changed while it ran"
 
     def _unfit(self, prepared: Prepared) -> str:
         """Why this call is never cached; empty if it may be."""

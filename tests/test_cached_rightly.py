@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_wdl_ecs.ecs import image_digests
 from airflow_wdl_ecs.ledger import Ledger
 from airflow_wdl_ecs.shard import ShardRun
 
-from .test_cached_calls import Cached
+from .fake_aws import FakeEcs, refusal
+from .test_cached_calls import COUNT, Cached
 from .test_lifecycle import task, until
 
 pytestmark = pytest.mark.local
@@ -175,3 +178,21 @@ def test_what_a_workflow_wrote_of_a_secret_is_not_cached(world: Cached) -> None:
     open_to_all = wdl.replace("password", "greeting")
     first = world.begin(open_to_all, {"greeting": "hello"}).out()
     assert world.begin(open_to_all, {"greeting": "hello"}).out() == first
+
+
+def test_a_digest_that_becomes_known_by_the_first_pull_is_told_as_what_it_is(
+    world: Cached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_digests, "GOOD_FOR", 0.0)
+    answer = {"imageDetails": [{"imageDigest": f"sha256:{'a' * 64}"}]}
+    ecr = FakeEcs(describe_images=[refusal("ImageNotFoundException"), answer, answer, answer])
+    ecr.meta = SimpleNamespace(region_name="eu-west-1")  # type: ignore[attr-defined]
+    of_world = world.clients
+    world.clients = lambda service: ecr if service == "ecr" else of_world(service)  # type: ignore[method-assign]
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/hub/debian:12"
+    world.begin(COUNT.replace("debian:12", image)).out()
+    assert f"the outputs are not kept: the digest of image {image} was not known before it was pulled" in world.log
+    assert "has changed while it ran" not in world.log
+    assert world.cache_objects() == []
+    world.begin(COUNT.replace("debian:12", image)).out()
+    assert len(world.cache_objects()) == 2
