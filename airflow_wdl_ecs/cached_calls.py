@@ -197,15 +197,18 @@ class ShardCache:
         return f"the digest of image {prepared.request.image} is not known, and call_cache_tags is false"
 
 
-def shard_cache(run: Run, identity: CallIdentity, inputs: Mapping[str, Any], log: Log) -> ShardCache | None:
-    """The call cache for a shard; None where its outputs are neither looked for nor kept."""
+def shard_cache(run: Run, identity: CallIdentity, inputs: Mapping[str, Any], log: Log) -> tuple[ShardCache | None, str]:
+    """The call cache for a shard; or None where its outputs are neither looked for nor kept, and why, in words for the
+    ledger (see `ShardCache.said`), which are empty where the cache is off.
+    """
     mode = run.call_cache_mode
     if mode == "off":
-        return None
+        return None, ""
     if run.plan.tasks[run.plan.call_by_id[identity.call].task].meta.get("volatile") is True:
-        log.info("%s: not used: the task says `volatile: true` in its meta section", SHORT)
-        return None
-    return ShardCache(run, identity, inputs, log, mode=mode)
+        said = "not used: the task says `volatile: true` in its meta section"
+        log.info("%s: %s", SHORT, said)
+        return None, said
+    return ShardCache(run, identity, inputs, log, mode=mode), ""
 
 
 def said_by_attributes(runtime: Mapping[str, Any]) -> str:

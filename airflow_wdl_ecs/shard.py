@@ -95,7 +95,7 @@ class ShardRun:
         self.given = hosted.digest(inputs)
         self.attempts: list[Attempt] = []
         self.begun = begun
-        self.cache = shard_cache(self.run, self.identity, inputs, story)
+        self.cache, self.not_cached = shard_cache(self.run, self.identity, inputs, story)
         self.times = Times(taken_up=time.time())
         self._failure: WdlEcsError | None = None
 
@@ -285,7 +285,7 @@ class ShardRun:
             given=self.given,
             cpu_asked=request.resources.cpu or settings.cpu,
             memory_asked=request.resources.memory or settings.memory,
-            cache=self.cache.said if self.cache is not None else "",
+            cache=self.not_cached if self.cache is None else self.cache.said,
             cache_key=cache_key,
             ebs=bool(size.ebs),
             architecture=settings.cpu_architecture,

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_wdl_ecs.ecs import image_digests
 from airflow_wdl_ecs.ledger import Ledger
+from airflow_wdl_ecs.report_reading import read_report
 from airflow_wdl_ecs.shard import ShardRun
 
 from .fake_aws import FakeEcs, refusal
@@ -196,3 +197,11 @@ def test_a_digest_that_becomes_known_by_the_first_pull_is_told_as_what_it_is(
     assert world.cache_objects() == []
     world.begin(COUNT.replace("debian:12", image)).out()
     assert len(world.cache_objects()) == 2
+
+
+def test_a_report_tells_of_a_task_that_says_it_is_volatile_in_its_meta_section(world: Cached) -> None:
+    world.begin(COUNT.replace("command <<<", "meta { volatile: true }\n command <<<")).out()
+    report = read_report(world.open().store)
+    assert report is not None
+    told = [shard.cache for call in report.calls for shard in call.shards]
+    assert told == world.said() == ["not used: the task says `volatile: true` in its meta section"]
