@@ -221,9 +221,9 @@ def _of_containers(times: Mapping[str, float]) -> dict[str, float]:
 def digest_of(task: str, inputs: Mapping[str, Any]) -> str:
     """What tells results of one task and its inputs from those of others.
 
-    :param task: the task's source.
+    :param task: the task's source. :param inputs: their own order counts for nothing, that of a Map in them does.
     """
-    return hashlib.sha256(json.dumps([task, inputs], sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([task, dict(sorted(inputs.items()))]).encode()).hexdigest()[:16]
 
 
 def as_failure(attempt: Attempt) -> dict[str, Any]:

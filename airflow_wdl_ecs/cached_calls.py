@@ -16,13 +16,13 @@ from typing import Any
 
 from .attempts import Attempt, Times
 from .aws import in_thread
-from .call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
+from .call_cache import IMAGE, CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
 from .call_keys import KeyedCall, RecordedFiles, versions
 from .ecs.image_digests import image_digest
 from .errors import WdlEcsError
 from .layout import shard_key
 from .preparation import Prepared
-from .run import Run
+from .run import Run, may_take
 from .story import Log
 from .task import CallIdentity, Outputs
 
@@ -41,6 +41,7 @@ class ShardCache:
         """What became of the look, in words, for the ledger: ``hit: ...``, ``miss: ...`` or ``not used: ...``."""
         self.key = ""
         """The digest of the shard's key; empty as long as its outputs are not to be kept."""
+        self._looked: Key | None = None
         self.call = KeyedCall(run, identity, inputs)
         self._run, self._log, self._mode = run, log, mode
         prefix = run.settings.call_cache_prefix or f"{run.settings.workspace.rstrip('/')}/cache"
@@ -64,7 +65,7 @@ class ShardCache:
             key = None if unfit else await self._key(prepared)
             if key is None:
                 return self._without("not used", unfit or self._without_digest(prepared))
-            self.key = key.digest
+            self._looked, self.key = key, key.digest
             if cleared or self._mode == "refresh":
                 why = "the call was cleared, so that it runs again" if cleared else "the run refreshes it"
                 return self._without("not used", f"{why}; its outputs are kept")
@@ -82,6 +83,10 @@ class ShardCache:
             return self._without("miss", why_missed(before, key.parts))
         if entry is None:
             return self._without("miss", "its entry cannot be read")
+        refused = next((uri for uri in entry.uris if not may_take(self._run.settings, uri)), None)
+        if refused is not None:
+            where = "is where this run may take no files from (input_prefixes)"
+            return self._without("miss", f"its output {refused} {where}")
         stale = why_stale(entry.files, await versions(store, (file.uri for file in entry.files)))
         if stale:
             return self._without("miss", stale)
@@ -94,6 +99,15 @@ class ShardCache:
         self.said = f"{what}: {why}"
         self._log.info("%s: %s", SHORT, self.said)
         return None
+
+    def go_on(self, attempt: Attempt) -> None:
+        """Take what became of the look from an attempt of the same inputs, which an earlier host has started."""
+        self.said, self.key = attempt.cache, attempt.cache_key
+
+    def tell_unrecorded(self) -> None:
+        """Tell that what the attempt makes is not kept, since it may be another one's."""
+        why = "an earlier host may have started this attempt, with what its files were then"
+        self._log.info("%s: the outputs will not be kept: %s", SHORT, why)
 
     async def keep(self, prepared: Prepared, attempt: Attempt, outputs: Outputs) -> None:
         """Keep the outputs of an attempt that has succeeded, unless what it was given has changed meanwhile.
@@ -115,7 +129,7 @@ class ShardCache:
             return "there is a secret in them"
         key = await self._key(prepared)
         if key is None or key.digest != attempt.cache_key:
-            return "an input, the image or another file that the task reads has changed while it ran"
+            return self._what_changed(prepared.request.image, key)
         uris = await self.call.output_uris(outputs)
         shared = next((uri for uri in uris if self._run.mounted(uri) is not None), None)
         if shared is not None:
@@ -156,30 +170,45 @@ class ShardCache:
             return None
         return await self.call.key(prepared, tuple(self._read.uris), image)
 
+    def _what_changed(self, image: str, now: Key | None) -> str:
+        """Why the key of an attempt is no longer what it was when it started, in words."""
+        before = self._looked.parts if self._looked is not None else {}
+        same = now is not None and now.parts == {**before, IMAGE: now.parts[IMAGE]}
+        if now is not None and same and before.get(IMAGE) == image:
+            # A pull-through cache has an image from its first pull on.
+            return f"the digest of image {image} was not known before it was pulled; it is {now.parts[IMAGE]}"
+        return "an input, the image or another file that the task reads has changed while it ran"
+
     def _unfit(self, prepared: Prepared) -> str:
         """Why this call is never cached; empty if it may be."""
         said = said_by_attributes(prepared.evaluation.runtime)
         if said:
             return f"the task says {said}"
         # A digest of a text that is easy to guess would give it away, and outputs may well hold what was put in.
+        inputs = json.dumps(self.call.inputs, ensure_ascii=False)
         given = (prepared.request.command, *prepared.request.environment.values())
-        if _holds_any(self._run.secrets, (*given, json.dumps(self.call.inputs, ensure_ascii=False))):
+        if _holds_any(self._run.secrets, (*given, inputs)):
             return "the call is given a secret"
+        if self._run.secrets and self._run.store.layout.named("files/") in inputs:
+            return "the call is given a file that the workflow wrote, in which there may be a secret"
         return ""
 
     def _without_digest(self, prepared: Prepared) -> str:
         return f"the digest of image {prepared.request.image} is not known, and call_cache_tags is false"
 
 
-def shard_cache(run: Run, identity: CallIdentity, inputs: Mapping[str, Any], log: Log) -> ShardCache | None:
-    """The call cache for a shard; None where its outputs are neither looked for nor kept."""
+def shard_cache(run: Run, identity: CallIdentity, inputs: Mapping[str, Any], log: Log) -> tuple[ShardCache | None, str]:
+    """The call cache for a shard; or None where its outputs are neither looked for nor kept, and why, in words for the
+    ledger (see `ShardCache.said`), which are empty where the cache is off.
+    """
     mode = run.call_cache_mode
     if mode == "off":
-        return None
+        return None, ""
     if run.plan.tasks[run.plan.call_by_id[identity.call].task].meta.get("volatile") is True:
-        log.info("%s: not used: the task says `volatile: true` in its meta section", SHORT)
-        return None
-    return ShardCache(run, identity, inputs, log, mode=mode)
+        said = "not used: the task says `volatile: true` in its meta section"
+        log.info("%s: %s", SHORT, said)
+        return None, said
+    return ShardCache(run, identity, inputs, log, mode=mode), ""
 
 
 def said_by_attributes(runtime: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from .plan import Shard
 from .storage import Version
 from .task import Outputs
 
-FORMAT = 1
+FORMAT = 2
 """Of keys and entries; calls that were kept under another are not found."""
 
 TASK, COMMAND, IMAGE, FILES, SETTINGS = "task", "command", "image", "files", "settings"
@@ -36,8 +36,8 @@ _SHOWN = 5
 
 
 def digest(value: Any) -> str:
-    """Of a value as JSON: 32 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+    """Of a value as JSON, the order of an object's members too, since a Map has one: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class KeyedCall:
         if "attempt" in used:
             facts["attempt"] = prepared.request.attempt
         if used - {"id", "attempt", "name", "meta", "parameter_meta", "return_code"}:
-            facts["runtime"] = prepared.evaluation.runtime
+            facts["runtime"] = sorted(prepared.evaluation.runtime.items())
         return digest(facts)
 
 

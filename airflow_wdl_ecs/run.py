@@ -196,7 +196,8 @@ def begin_run(
     readable = _check_files(RunStore(s3, layout), [uri for uri in given if not is_web(uri)])
     if any(map(is_web, given)):
         bound = fetched(s3, RunStore(s3, layout), plan, bound, named=settings.input_prefixes)
-    encoded = json.dumps(bound, sort_keys=True).encode()
+    # The inputs have no order; what is in them has: that of a Map is the order in which its members were given.
+    encoded = json.dumps(dict(sorted(bound.items()))).encode()
     about = {
         "format": FORMAT,
         "workflow": plan.name,

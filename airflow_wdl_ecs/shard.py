@@ -95,7 +95,7 @@ class ShardRun:
         self.given = hosted.digest(inputs)
         self.attempts: list[Attempt] = []
         self.begun = begun
-        self.cache = shard_cache(self.run, self.identity, inputs, story)
+        self.cache, self.not_cached = shard_cache(self.run, self.identity, inputs, story)
         self.times = Times(taken_up=time.time())
         self._failure: WdlEcsError | None = None
 
@@ -144,6 +144,8 @@ class ShardRun:
         if failed and not own:
             return None
         prepared = await self._prepare(last.number, last.memory)
+        if self.cache is not None:
+            self.cache.go_on(last)
         if failed:
             # Nobody was told of it: that the host has gone away pays for no attempt.
             stderr = await in_thread(last_words, self.run.store, prepared.request.prefix, STDERR_LINES)
@@ -224,6 +226,7 @@ class ShardRun:
 
     async def _start(self, prepared: Prepared, start: Starting) -> None:
         request, settings, ecs = prepared.request, self.hosted.run.settings, self.hosted.ecs
+        cache_key = await self._cache_key(request)
         spot = runs_on_spot(self.attempts, self.hosted.try_number, prepared.policy, settings)
         submitted = await submit(self.run, ecs, prepared, start, spot=spot, log=self.log, begun=self.begun)
         self.begun = False  # the attempts after this one are nobody else's
@@ -231,7 +234,9 @@ class ShardRun:
         handle, spot = submitted.task.handle, submitted.spot
         # What an earlier try has started is that try's: its failure is no reason for this one to end.
         of_try = self.hosted.try_number - submitted.task.earlier
-        self.attempts.append(self._record(prepared, handle, of_try, spot=spot))
+        if submitted.at is None or submitted.task.earlier:
+            cache_key = ""
+        self.attempts.append(self._record(prepared, handle, of_try, spot=spot, cache_key=cache_key))
         await in_thread(self.ledger.write_attempts, self.attempts)
         self._announce(prepared)
         self.log.info("attempt %d is ECS task %s%s", request.attempt, handle.arn, " on Spot capacity" if spot else "")
@@ -239,7 +244,22 @@ class ShardRun:
         if start.stop and handle.arn:
             await stop_attempt(ecs, self.run.store, handle, start.stop)
 
-    def _record(self, prepared: Prepared, handle: TaskHandle, try_number: int, *, spot: bool) -> Attempt:
+    async def _cache_key(self, request: TaskRequest) -> str:
+        """Under which the outputs of an attempt that is about to start are to be kept; empty if they are not.
+
+        An earlier host may have started it without recording it. What that one's inputs were then is not known: RunTask
+        gives the same task for the same token, whatever is in the files now.
+        """
+        if self.cache is None or not self.cache.key:
+            return ""
+        if self.begun and await in_thread(self.run.store.exists, request.prefix):
+            self.cache.tell_unrecorded()
+            return ""
+        return self.cache.key
+
+    def _record(
+        self, prepared: Prepared, handle: TaskHandle, try_number: int, *, spot: bool, cache_key: str
+    ) -> Attempt:
         request, size, settings = prepared.request, prepared.size, self.hosted.run.settings
         providers = settings.spot_capacity_providers if spot else settings.capacity_providers
         containers = (STAGE_IN, COMMAND, STAGE_OUT) if handle.arn else ()
@@ -265,8 +285,8 @@ class ShardRun:
             given=self.given,
             cpu_asked=request.resources.cpu or settings.cpu,
             memory_asked=request.resources.memory or settings.memory,
-            cache=self.cache.said if self.cache is not None else "",
-            cache_key=self.cache.key if self.cache is not None else "",
+            cache=self.not_cached if self.cache is None else self.cache.said,
+            cache_key=cache_key,
             ebs=bool(size.ebs),
             architecture=settings.cpu_architecture,
         )

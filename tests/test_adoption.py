@@ -211,6 +211,7 @@ def test_a_later_trys_task_is_left_alone_while_it_starts(world):
 
 def test_results_are_told_apart_by_the_task_and_by_its_inputs():
     assert digest_of("t", {"a": 1, "b": [2]}) == digest_of("t", {"b": [2], "a": 1})
+    assert digest_of("t", {"m": {"x": 1, "y": 2}}) != digest_of("t", {"m": {"y": 2, "x": 1}})
     assert len({digest_of("t", {"a": 1}), digest_of("t", {"a": 2}), digest_of("u", {"a": 1})}) == 3
 
 

@@ -9,7 +9,17 @@ import msgspec
 import pytest
 
 from airflow_wdl_ecs.cached_calls import said_by_attributes, was_cleared
-from airflow_wdl_ecs.call_cache import CacheLayout, Entry, Key, read_entry, read_parts, why_missed, why_stale
+from airflow_wdl_ecs.call_cache import (
+    FORMAT,
+    CacheLayout,
+    Entry,
+    Key,
+    digest,
+    read_entry,
+    read_parts,
+    why_missed,
+    why_stale,
+)
 from airflow_wdl_ecs.granted import granted_to
 from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.storage import RunStore, Version
@@ -31,6 +41,10 @@ def test_a_key_is_that_of_its_parts_in_any_order() -> None:
     assert Key(PARTS).digest == Key(dict(reversed(PARTS.items()))).digest
     assert len(Key(PARTS).digest) == 64
     assert all(Key({**PARTS, part: "other"}).digest != Key(PARTS).digest for part in PARTS)
+
+
+def test_the_order_of_what_is_in_a_value_counts() -> None:
+    assert digest({"x": 1, "y": 2}) != digest({"y": 2, "x": 1})
 
 
 @pytest.mark.parametrize(
@@ -83,7 +97,9 @@ def test_an_entry_is_read_as_it_was_written() -> None:
     assert found.uris == ("s3://b/1", "s3://b/d/")
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"format": 1}', b"\xff", msgspec.json.encode(asdict(entry(format=2)))])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b'{"format": 1}', b"\xff", msgspec.json.encode(asdict(entry(format=FORMAT + 1)))]
+)
 def test_what_is_no_entry_is_none(data: bytes) -> None:
     assert read_entry(data) is None
 

@@ -18,7 +18,7 @@ from ..recent import Recent
 from ..shared_reads import SharedReads
 
 GOOD_FOR = 60.0
-"""Seconds for which a process believes what ECR has said of a tag."""
+"""Seconds for which a process believes what ECR has said of a tag, also that it does not say."""
 
 _PINNED = re.compile(r"@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")
 _ECR = re.compile(
@@ -48,21 +48,24 @@ def image_digest(image: str, clients: Clients) -> ImageDigest:
     found = _ECR.fullmatch(image)
     if found is None:
         return ImageDigest(why_not="only those of tags in Amazon ECR are looked up")
-    known = _known.get(image)
-    if known is not None and time.monotonic() - known[1] < GOOD_FOR:
-        return ImageDigest(known[0])
 
     def ask() -> ImageDigest:
-        try:
-            digest = _asked(clients("ecr"), found)
-        except WdlEcsError as error:
-            return ImageDigest(why_not=error.message)
-        if digest:
-            _known.put(image, (digest, time.monotonic()))
-            return ImageDigest(digest)
-        return ImageDigest(why_not="it is in another region than the tasks")
+        known = _remembered(image)  # another thread may have asked meanwhile
+        if known is None:
+            try:
+                digest = _asked(clients("ecr"), found)
+                known = ImageDigest(digest, "" if digest else "it is in another region than the tasks")
+            except WdlEcsError as error:
+                known = ImageDigest(why_not=error.message)
+            _known.put(image, (known, time.monotonic()))
+        return known
 
-    return _asking.get(image, ask)
+    return _remembered(image) or _asking.get(image, ask)
+
+
+def _remembered(image: str) -> ImageDigest | None:
+    known: tuple[ImageDigest, float] | None = _known.get(image)
+    return known[0] if known is not None and time.monotonic() - known[1] < GOOD_FOR else None
 
 
 @patient

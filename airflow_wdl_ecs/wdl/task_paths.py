@@ -6,7 +6,6 @@ evaluated here, and no file is looked at.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,7 +16,8 @@ from .inputs import PathAt, map_value
 from .slices import parse_task
 from .stdlib import BEFORE_1_2
 
-_OF_TASK = re.compile(r"\btask\s*\.\s*([A-Za-z_]\w*)")
+WHOLE = frozenset({"id", "attempt", "runtime"})
+"""What counts as used where ``task`` is used as a whole: what differs between runs, attempts and runtime attributes."""
 
 
 def map_task_inputs(task: Task, inputs: Mapping[str, Any], fn: Callable[[PathAt], str]) -> dict[str, Any]:
@@ -54,8 +54,19 @@ def _noted(walk: Callable[[Callable[[PathAt], str]], object]) -> list[str]:
 
 
 def runtime_facts_used(task: Task) -> frozenset[str]:
-    """The members of WDL 1.2's ``task`` variable that a task may read: their names, wherever they stand in its text."""
-    return frozenset() if task.wdl_version in BEFORE_1_2 else frozenset(_OF_TASK.findall(task.source))
+    """The members of WDL 1.2's ``task`` variable that a task's expressions read; `WHOLE` where they read all of it."""
+    if task.wdl_version in BEFORE_1_2:
+        return frozenset()
+    found: set[str] = set()
+    pending: list[tuple[WDL.SourceNode, str]] = [(parse_task(task), "")]
+    while pending:
+        node, member = pending.pop()
+        if isinstance(node, WDL.Expr.Ident) and node.name == "task":
+            found |= {member} if member else WHOLE
+        # An identifier stands in a Get without a member, which stands in the one with its member.
+        inner = (node.member or member) if isinstance(node, WDL.Expr.Get) else ""
+        pending.extend((child, inner) for child in node.children)
+    return frozenset(found)
 
 
 def _mapped(decls: Iterable[WDL.Tree.Decl], values: Mapping[str, Any], fn: Callable[[PathAt], str]) -> dict[str, Any]:

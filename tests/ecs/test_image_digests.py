@@ -55,6 +55,17 @@ def test_it_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     assert image_digest(ECR.format("bwa:1"), clients).digest == "sha256:new"
 
 
+def test_what_ecr_does_not_say_is_not_asked_for_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    ecr = FakeEcs(describe_images=[refusal("AccessDeniedException"), ANSWER])
+    ecr.meta = SimpleNamespace(region_name="eu-west-1")  # type: ignore[attr-defined]
+    clients = {"ecr": ecr}.__getitem__
+    found = [image_digest(ECR.format("bwa:1"), clients) for _ in range(10)]
+    assert ecr.count("describe_images") == 1
+    assert all(not each.digest and "AWS refused DescribeImages" in each.why_not for each in found)
+    monkeypatch.setattr(image_digests, "GOOD_FOR", 0.0)
+    assert image_digest(ECR.format("bwa:1"), clients).digest == DIGEST
+
+
 @pytest.mark.parametrize(
     ("image", "answer", "region", "why"),
     [
