@@ -284,7 +284,7 @@ def finish_run(run: Run) -> dict[str, Any]:
     :raises EvaluationError: if an output cannot be evaluated.
     """
     outputs: dict[str, Any] = run.evaluation.outputs()
-    run.store.put_json(run.store.layout.named("outputs.json"), outputs)
+    run.store.write_outputs(outputs)
     return outputs
 
 
