@@ -13,7 +13,8 @@ from .ecs.settings import EcsSettings
 from .errors import InputsError, Problem
 from .plan import Plan
 from .storage import RunStore
-from .web_inputs import copied, is_web, shown
+from .wdl.web import shown
+from .web_inputs import copied, is_web
 
 
 def on_mounts(settings: EcsSettings, plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:

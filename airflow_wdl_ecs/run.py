@@ -30,6 +30,7 @@ from .run_options import RunOptions, meant_as_options, read_options, unknown_opt
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import RunStore
 from .task import StageIn
+from .wdl.web import shown
 from .web_inputs import WEB, is_web
 
 if TYPE_CHECKING:
@@ -353,7 +354,7 @@ def _check_allowed(settings: EcsSettings, files: Iterable[str]) -> None:
     refused = [uri for uri in dict.fromkeys(files) if uri.startswith(("s3://", *WEB)) and not may_take(settings, uri)]
     if refused:
         raise InputsError(
-            [Problem(f"runs may not take files from there: {uri}") for uri in refused],
+            [Problem(f"runs may not take files from there: {shown(uri)}") for uri in refused],
             hint=f"the deployment's input_prefixes are {', '.join(settings.input_prefixes)}",
         )
 
@@ -367,7 +368,7 @@ def _check_files(store: RunStore, files: Iterable[str]) -> list[str]:
     wrong = [uri for uri in uris if not uri.startswith("s3://") or not all(split_uri(uri))]
     if wrong:
         raise InputsError(
-            [Problem(f"not an s3:// URI of a file: {uri}") for uri in wrong],
+            [Problem(f"not an s3:// URI of a file: {shown(uri)}") for uri in wrong],
             hint="files of a run come from S3, or by http(s)://",
         )
     found = side_by_side(lambda uri: _as_found(store, uri), uris)
