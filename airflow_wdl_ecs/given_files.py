@@ -37,7 +37,8 @@ def on_mounts(settings: EcsSettings, plan: Plan, bound: Mapping[str, Any]) -> di
     if unknown:
         raise InputsError(
             [Problem(f"on no file system that tasks see: {path}") for path in dict.fromkeys(unknown)],
-            hint=f"the deployment's mounts are {', '.join(map('='.join, settings.mounts.items())) or 'none'}",
+            hint=f"the deployment's mounts are {', '.join(map('='.join, settings.mounts.items())) or 'none'}; what an "
+            "access point shows is named by its path in the container",
         )
     return found
 
