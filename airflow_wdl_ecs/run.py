@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from .aws import Clients, side_by_side
+from .clean import hint_if_cleaned
 from .ecs.console import is_amazon
 from .ecs.mounts import mounts_of, path_of
 from .ecs.settings import EcsSettings
@@ -282,9 +283,13 @@ def _shared_by_shards(run: Run, about: Mapping[str, Any], call: str) -> dict[str
 def finish_run(run: Run) -> dict[str, Any]:
     """The workflow's outputs: name -> WDL value as JSON, files as URIs; also written to ``outputs.json``.
 
-    :raises EvaluationError: if an output cannot be evaluated.
+    :raises EvaluationError: if an output cannot be evaluated; where files of the run were deleted, it says so.
     """
-    outputs: dict[str, Any] = run.evaluation.outputs()
+    try:
+        outputs: dict[str, Any] = run.evaluation.outputs()
+    except EvaluationError as error:
+        error.hint = "\n".join(filter(None, (error.hint, hint_if_cleaned(run.store)))) or None
+        raise
     run.store.write_outputs(outputs)
     return outputs
 
