@@ -21,7 +21,7 @@ from .aws import aws_errors, patient, side_by_side
 from .errors import AwsError, SettingsError, WdlEcsError
 from .layout import Layout, name_of, split_uri
 from .plan import Plan
-from .storage import RunStore
+from .storage import OUTPUTS, REOPENED, RunStore
 
 CLEANED = "cleaned.json"
 """What a run's folder has once its intermediate files were deleted."""
@@ -91,7 +91,8 @@ def clean_run(
     """Delete the intermediate files of a run that has ended.
 
     :param s3: a boto3 S3 client. :param dry_run: only say what would be deleted.
-    :param failed: also if the run has no outputs, so that it cannot be taken up any more where it has failed.
+    :param failed: also if the run has failed, or has no outputs, or calls were run again since it had its outputs; it
+        cannot be taken up any more where it has failed then.
     :param ended: take it from the caller that the run has ended, if Airflow cannot say.
     :raises WdlEcsError: if there is no such run, it may still run, it has failed, or something cannot be deleted.
     """
@@ -102,20 +103,34 @@ def clean_run(
             f"there is no run in {layout.folder}",
             hint="check DAG_ID/RUN_ID and the workspace; a run of an operator on its own is named by --task",
         )
-    _check_ended(layout, ask(layout.dag_id, layout.run_id), ended=ended)
-    outputs = store.get_json(layout.named("outputs.json"))
+    state = ask(layout.dag_id, layout.run_id)
+    _check_ended(layout, state, ended=ended)
+    outputs = store.get_json(layout.named(OUTPUTS))
     if outputs is None:
         outputs = _outputs_of_one_call(store, store.plan(str(about["plan"])))
-    if outputs is None and not failed:
-        raise WdlEcsError(
-            f"run {layout.run_id} of {layout.dag_id} has no outputs: it has failed, and can be taken up from what it "
-            "has left",
-            hint="with --failed it is cleaned all the same; then it has to start from its beginning",
-        )
+        reopened = False  # a call that is run again has no outputs until it has succeeded
+    else:
+        reopened = store.exists(layout.named(REOPENED))
+    if not failed and (outputs is None or reopened or state == "failed"):
+        raise WdlEcsError(_why_failed(layout, outputs, reopened=reopened), hint=_AS_FAILED)
     found = intermediates(store, named_in(outputs) | named_elsewhere(s3, layout))
     if not dry_run:
         delete(s3, store, found)
     return found
+
+
+_AS_FAILED = "with --failed it is cleaned all the same; then it has to start from its beginning"
+
+
+def _why_failed(layout: Layout, outputs: Any, *, reopened: bool) -> str:
+    """What to say of a run that counts as failed, so that its files are not deleted."""
+    if outputs is None:
+        why = "has no outputs: it has failed"
+    elif reopened:
+        why = "has outputs that are older than its calls: those were run again, and it has not ended since"
+    else:
+        why = "has failed, after it had its outputs"
+    return f"run {layout.run_id} of {layout.dag_id} {why}, and can be taken up from what it has left"
 
 
 def _outputs_of_one_call(store: RunStore, plan: Plan) -> Any:
@@ -222,34 +237,40 @@ def _texts(value: Any) -> Iterator[str]:
 def named_elsewhere(s3: Any, layout: Layout) -> set[str]:
     """What of a run's files the other runs of the workspace were given, or have given.
 
-    Of one that has no outputs yet it is also what its calls have given, since later calls of it may need that.
+    Of one that has no outputs yet, or none since its calls were run again, it is also what its calls have given, since
+    later calls of it may need that: a list of its files, and a request for each shard that has succeeded.
     """
     runs = f"{layout.workspace.rstrip('/')}/runs/"
     store = RunStore(s3, Layout(layout.workspace, "", ""), [runs])
     dags = list(store.folders(runs))
     found = side_by_side(lambda dag: [f"{runs}{dag}/{run}/" for run in store.folders(f"{runs}{dag}/")], dags)
     folders = [folder for some in found for folder in some]
-    within = side_by_side(lambda at: [f"{at}tasks/{task}/" for task in store.folders(f"{at}tasks/")], folders)
-    others = [folder for folder in [*folders, *(task for some in within for task in some)] if folder != layout.folder]
-    return set().union(*side_by_side(lambda other: _named_by(store, other, layout.folder), others))
+    return set().union(*side_by_side(lambda other: _named_by(store, other, layout.folder), folders))
 
 
 def _named_by(store: RunStore, folder: str, wanted: str) -> set[str]:
-    """What of the run in the folder ``wanted`` the run in another folder names."""
+    """What of the run in the folder ``wanted`` the run in another folder names, and those of operators in it."""
 
-    def named(uri: str) -> set[str] | None:
+    def named(uri: str) -> set[str]:
         data = store.get(uri)
         if data is None or mark not in data:
-            return None if data is None else set()
+            return set()
         return {text for text in _texts(json.loads(data)) if text.startswith(wanted)}
 
     mark = "/".join(wanted.split("/")[-4:]).encode()  # of the names of its DAG and run, which are ASCII in a key
-    inputs, outputs = named(f"{folder}inputs.json"), named(f"{folder}outputs.json")
-    found = (inputs or set()) | (outputs or set())
-    if outputs is None and inputs is not None:
+    there = store.names(folder)
+    found: set[str] = set()
+    if "tasks/" in there:
+        tasks = store.folders(f"{folder}tasks/")
+        found = found.union(*(_named_by(store, f"{folder}tasks/{task}/", wanted) for task in tasks))
+    if folder == wanted:
+        return found
+    for name in {"inputs.json", OUTPUTS} & set(there):
+        found |= named(f"{folder}{name}")
+    if "calls/" in there and (OUTPUTS not in there or REOPENED in there):
         calls = f"{folder}calls/"
         shards = [uri for uri, _ in store.list(calls) if _OF_SHARD.fullmatch(uri[len(calls) :])]
-        found = found.union(*(named(uri) or () for uri in shards))
+        found = found.union(*map(named, shards))
     return found
 
 

@@ -13,7 +13,8 @@ from .ecs.settings import EcsSettings
 from .errors import InputsError, Problem
 from .plan import Plan
 from .storage import RunStore
-from .web_inputs import copied, is_web, shown
+from .wdl.web import shown
+from .web_inputs import copied, is_web
 
 
 def on_mounts(settings: EcsSettings, plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +37,8 @@ def on_mounts(settings: EcsSettings, plan: Plan, bound: Mapping[str, Any]) -> di
     if unknown:
         raise InputsError(
             [Problem(f"on no file system that tasks see: {path}") for path in dict.fromkeys(unknown)],
-            hint=f"the deployment's mounts are {', '.join(map('='.join, settings.mounts.items())) or 'none'}",
+            hint=f"the deployment's mounts are {', '.join(map('='.join, settings.mounts.items())) or 'none'}; what an "
+            "access point shows is named by its path in the container",
         )
     return found
 

@@ -135,6 +135,7 @@ def supersede_run(store: RunStore) -> int:
     after RunTask. It blocks; gives how many shards had a ledger or an attempt.
     """
     forget_all(store)
+    store.forget_outputs()
     calls = store.layout.named("calls/")
     begun: dict[tuple[str, str], int] = {}
     for uri, _ in store.list(calls):

@@ -213,6 +213,7 @@ async def _forget(
     if earlier is None:
         earlier = [s for s, success in successes.items() if success and success.try_number < hosted.try_number]
     by = hosted.try_number if which is None else -hosted.try_number
+    await in_thread(store.reopen)
     await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success, by) for shard in earlier))
     await in_thread(store.begin_epoch, call, uuid.uuid4().hex)
     return {shard: None if shard in earlier else success for shard, success in successes.items()}

@@ -8,7 +8,7 @@ module knows the plan and values; it knows neither S3 nor a run.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from string import Formatter
@@ -24,7 +24,9 @@ from .wdl.output_paths import MANY, Shape, map_output_paths, shape_of
 OUTPUTS, MANIFEST, CHECKSUMS = "outputs.json", "manifest.json", "checksums.txt"
 """What is written beside the files, and so is no name of a file."""
 
-FILE_FIELDS = ("name", "stem", "suffix", "index", "shard")
+OF_PLACE = ("index", "shard")
+"""What a template may say of a file's place in its output's value; nothing of an output that is a file itself."""
+FILE_FIELDS = ("name", "stem", "suffix", *OF_PLACE)
 """What a template may say of a file: it is known when there are outputs."""
 DEFAULT = "{output}/{index}/{name}"
 OTHERS = "*"
@@ -143,7 +145,8 @@ def read_names(
             read[output] = read.get(OTHERS, Template("", ()))
     found = Names({name: read.get(name, read[OTHERS]) for name in known}, values)
     return found, problems + [
-        Problem(f"publish_names: {text}") for text in _certain_clashes(plan.outputs, known, found)
+        Problem(f"publish_names: {text}")
+        for text in (*_without_name(known, found), *_certain_clashes(plan.outputs, known, found))
     ]
 
 
@@ -156,12 +159,25 @@ def _of_name(text: str, fields: Collection[str]) -> Template:
     return template
 
 
+def _without_name(shapes: Mapping[str, Shape], names: Names) -> Iterator[str]:
+    """What would have no name at all, whatever the files will be called."""
+    for output, shape in shapes.items():
+        template = names.of(output)
+        of_file = {name: "" if name in OF_PLACE else "x" for name in FILE_FIELDS}
+        if shape.alone and template.text and not template.filled({**names.values, **of_file, "output": "x"}):
+            yield (
+                f"{output} would have no name by {template.text}: it is one file or folder, so that {{index}} and "
+                "{shard} are empty; put {name} into it"
+            )
+
+
 def _certain_clashes(outputs: Collection[Output], shapes: Mapping[str, Shape], names: Names) -> Iterator[str]:
     """What must get the same name, whatever the files will be called."""
     first: dict[str, str] = {}
     for output in outputs:
         shape, template = shapes[output.name], names.of(output.name)
-        if shape.most == 0 or set(FILE_FIELDS) & set(template.fields):
+        own = set(FILE_FIELDS).difference(OF_PLACE) if shape.alone else set(FILE_FIELDS)
+        if shape.most == 0 or own & set(template.fields):
             continue
         if shape.most == MANY:
             yield (
@@ -169,9 +185,9 @@ def _certain_clashes(outputs: Collection[Output], shapes: Mapping[str, Shape], n
                 "put {name}, {index} or {shard} into it"
             )
         elif not shape.optional:
-            name = template.filled({**names.values, "output": key_safe(output.name)})
+            name = template.filled({**names.values, **dict.fromkeys(OF_PLACE, ""), "output": key_safe(output.name)})
             other = first.setdefault(name, output.name)
-            if other != output.name:
+            if name and other != output.name:
                 yield f"the outputs {other} and {output.name} would both be {name}"
 
 
@@ -193,15 +209,21 @@ class Placed:
 
 
 def place(
-    plan: Plan, outputs: Mapping[str, Any], names: Names, folder: str, secrets: tuple[str, ...] = ()
+    plan: Plan,
+    outputs: Mapping[str, Any],
+    names: Names,
+    folder: str,
+    secrets: tuple[str, ...] = (),
+    *,
+    stays: Callable[[str], bool] = lambda path: False,
 ) -> tuple[dict[str, Any], list[Placed]]:
     """Give every file and folder among the outputs its name.
 
     Where two would have the same, or one would be below the other, the later one, in the order of outputs and values,
     gets a number (``reads-2.bam``). A file that two outputs have under the same name is one.
-
     :param folder: where they are published, ``s3://.../``.
     :param secrets: texts that no name may have.
+    :param stays: whether a file is named where it is, and not published: one on a shared file system.
     :return: the outputs with the new URIs, and what has to be copied.
     :raises EvaluationError: for a name that S3 or the run cannot have.
     """
@@ -209,6 +231,8 @@ def place(
     placed: dict[tuple[str, str], Placed] = {}
 
     def put(output: str, found: PathAt) -> str:
+        if stays(found.value):
+            return found.value
         source = f"{found.value.rstrip('/')}/" if found.directory else found.value
         wanted = _checked(redact(names.of(output).filled(_values(names, output, found)), secrets), output, folder)
         if (source, wanted) not in placed:

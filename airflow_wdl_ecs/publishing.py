@@ -119,7 +119,7 @@ def publication_of(run: Run, moment: datetime, *, strict: bool = True) -> Public
     problems: list[Problem] = []
     folder = ""
     try:
-        folder = _folder(settings.publish_to, values)
+        folder = _folder(settings.publish_to, values, of_group=run.scope is not None)
         problems += [Problem(text) for text in _misplaced(run, folder)]
     except ValueError as error:
         problems.append(Problem(f"publish_to: {settings.publish_to}: {error}"))
@@ -129,9 +129,11 @@ def publication_of(run: Run, moment: datetime, *, strict: bool = True) -> Public
     return Publication(folder, settings.publish_mode, names)
 
 
-def _folder(text: str, values: Mapping[str, str]) -> str:
+def _folder(text: str, values: Mapping[str, str], *, of_group: bool) -> str:
     """The folder that ``publish_to`` says.
 
+    :param of_group: whether the run is one of several that a DAG run may have. Each has a folder of its own, then: what
+        does not say where its ``{group}`` goes has it at the end.
     :raises ValueError: saying what is wrong with it.
     """
     bucket, _, rest = text.removeprefix("s3://").partition("/")
@@ -139,7 +141,10 @@ def _folder(text: str, values: Mapping[str, str]) -> str:
         raise ValueError("outputs are published to S3: s3://BUCKET/PREFIX/")
     if "{" in bucket or "}" in bucket:
         raise ValueError("the bucket cannot have fields")
-    path = parse_template(rest, list(values)).filled(values)
+    template = parse_template(rest, list(values))
+    if of_group and "group" not in template.fields:
+        template = parse_template(f"{rest}/{{group}}", list(values))
+    path = template.filled(values)
     if {".", ".."} & set(path.split("/")):
         raise ValueError("it cannot have . or .. as a folder")
     return f"s3://{bucket}/{path}/" if path else f"s3://{bucket}/"
@@ -180,11 +185,20 @@ def _check_bucket(s3: Any, folder: str) -> None:
 def publish(run: Run, publication: Publication, outputs: Mapping[str, Any], log: Log) -> Published:
     """Publish a run's outputs. To do it again writes the same; what has been copied and is there stays.
 
+    What is on a shared file system is named in ``outputs.json`` by its path, and is not copied.
+
     :param outputs: as `run.finish_run` gives them.
     :raises SettingsError: if S3 refuses it, with the bucket, the key and what to do.
     :raises EvaluationError: if a file is not there, or is none that the run may read.
     """
-    placed, files = place(run.plan, outputs, publication.names, publication.folder, run.secrets)
+    placed, files = place(
+        run.plan,
+        outputs,
+        publication.names,
+        publication.folder,
+        run.secrets,
+        stays=lambda path: run.mounted(path) is not None,
+    )
     for file in files:
         _check_source(run.store, file)
     log.info("publishing %d outputs that are files or folders to %s", len(files), publication.folder)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from .aws import Clients, side_by_side
+from .clean import hint_if_cleaned
 from .ecs.console import is_amazon
 from .ecs.mounts import mounts_of, path_of
 from .ecs.settings import EcsSettings
@@ -30,6 +31,7 @@ from .run_options import RunOptions, meant_as_options, read_options, unknown_opt
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import RunStore
 from .task import StageIn
+from .wdl.web import shown
 from .web_inputs import WEB, is_web
 
 if TYPE_CHECKING:
@@ -282,10 +284,14 @@ def _shared_by_shards(run: Run, about: Mapping[str, Any], call: str) -> dict[str
 def finish_run(run: Run) -> dict[str, Any]:
     """The workflow's outputs: name -> WDL value as JSON, files as URIs; also written to ``outputs.json``.
 
-    :raises EvaluationError: if an output cannot be evaluated.
+    :raises EvaluationError: if an output cannot be evaluated; where files of the run were deleted, it says so.
     """
-    outputs: dict[str, Any] = run.evaluation.outputs()
-    run.store.put_json(run.store.layout.named("outputs.json"), outputs)
+    try:
+        outputs: dict[str, Any] = run.evaluation.outputs()
+    except EvaluationError as error:
+        error.hint = "\n".join(filter(None, (error.hint, hint_if_cleaned(run.store)))) or None
+        raise
+    run.store.write_outputs(outputs)
     return outputs
 
 
@@ -354,7 +360,7 @@ def _check_allowed(settings: EcsSettings, files: Iterable[str]) -> None:
     refused = [uri for uri in dict.fromkeys(files) if uri.startswith(("s3://", *WEB)) and not may_take(settings, uri)]
     if refused:
         raise InputsError(
-            [Problem(f"runs may not take files from there: {uri}") for uri in refused],
+            [Problem(f"runs may not take files from there: {shown(uri)}") for uri in refused],
             hint=f"the deployment's input_prefixes are {', '.join(settings.input_prefixes)}",
         )
 
@@ -368,7 +374,7 @@ def _check_files(store: RunStore, files: Iterable[str]) -> list[str]:
     wrong = [uri for uri in uris if not uri.startswith("s3://") or not all(split_uri(uri))]
     if wrong:
         raise InputsError(
-            [Problem(f"not an s3:// URI of a file: {uri}") for uri in wrong],
+            [Problem(f"not an s3:// URI of a file: {shown(uri)}") for uri in wrong],
             hint="files of a run come from S3, or by http(s)://",
         )
     found = side_by_side(lambda uri: _as_found(store, uri), uris)

@@ -29,6 +29,8 @@ from .task import MAX_READ
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 
 PUBLISHED = "published.json"
+OUTPUTS, REOPENED = "outputs.json", "reopened.json"
+"""In a run's folder: the workflow's outputs, and word that calls have been run again since those were written."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,29 @@ class RunStore:
         found: dict[str, Any] | None = self.get_json(self.layout.named(PUBLISHED))
         return found
 
+    # The end of a run, and what undoes it.
+
+    def write_outputs(self, outputs: dict[str, Any]) -> None:
+        """Write the outputs of the run, which ends by it."""
+        self.put_json(self.layout.named(OUTPUTS), outputs)
+        self._drop(REOPENED)
+
+    def reopen(self) -> None:
+        """Record that calls of the run are run again, so that the outputs that there may be are no end of it.
+
+        They stay: whoever was given them may read them until there are others.
+        """
+        self.put_json(self.layout.named(REOPENED), {})
+
+    def forget_outputs(self) -> None:
+        """Let the run have no outputs: those that there may be are of another run in the same folder."""
+        self._drop(OUTPUTS)
+
+    def _drop(self, name: str) -> None:
+        # A role that may not delete does for a run that nobody begins again.
+        if self.exists(self.layout.named(name)):
+            self.delete(self.layout.named(name))
+
     def exists(self, uri: str) -> bool:
         """Whether there is such a file, or anything below such a folder; no allow rule is asked."""
         return self._size(uri, any_will_do=True) is not None
@@ -238,9 +263,18 @@ class RunStore:
 
     def folders(self, uri: str) -> tuple[str, ...]:
         """The names of the folders right below a folder, whatever is in them; no allow rule is asked."""
+        return tuple(name[:-1] for name in self.names(uri) if name.endswith("/"))
+
+    def names(self, uri: str) -> tuple[str, ...]:
+        """The names of the files and folders right below a folder, those of folders with a slash, in order; no allow
+        rule is asked.
+        """
         _, prefix = split_uri(uri)
-        found = [item["Prefix"] for page in self._pages(uri, Delimiter="/") for item in page.get("CommonPrefixes", ())]
-        return tuple(folder[len(prefix) : -1] for folder in found)
+        found: set[str] = set()
+        for page in self._pages(uri, Delimiter="/"):
+            found.update(item["Prefix"] for item in page.get("CommonPrefixes", ()))
+            found.update(item["Key"] for item in page.get("Contents", ()))
+        return tuple(name[len(prefix) :] for name in sorted(found) if name != prefix)
 
     def _pages(self, uri: str, **more: Any) -> Iterator[dict[str, Any]]:
         """The pages of a list of what is below a URI; one that fails is asked for again, and those before it are not.

@@ -14,15 +14,16 @@ import ssl
 import time
 import urllib.error
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from .aws import aws_errors, patient
 from .errors import InputsError, Problem, WdlEcsError
 from .layout import split_uri
 from .storage import RunStore
-from .wdl.web import RefusedAddressError, open_url
+from .wdl.web import MustBePublic, NoUrlError, RefusedAddressError, open_url, shown
 
 WEB = ("http://", "https://")
 COPIES = "web.json"
@@ -56,24 +57,20 @@ def copied(s3: Any, store: RunStore, urls: Iterable[str], *, named: Iterable[str
     :raises WdlEcsError: for a server that does not answer, or a connection that breaks off again and again.
     """
     wanted = sorted(set(urls))
-    hosts = [f"{prefix.rstrip('/')}/" for prefix in named if is_web(prefix) and not prefix.endswith("://")]
-    where = {}
+    hosts = tuple(f"{prefix.rstrip('/')}/" for prefix in named if is_web(prefix) and not prefix.endswith("://"))
+    where = _places(store, wanted)
     problems: list[Problem] = []
-    for url in wanted:
-        try:
-            where[url] = _place(store, url)
-        except InputsError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise InputsError(problems)
     known: dict[str, dict[str, Any]] = store.get_json(store.layout.named(COPIES)) or {}
     there = {url for url in wanted if _is_there(store, where[url], known.get(_digest(url)))}
     missing = [url for url in wanted if url not in there]
     errors: list[WdlEcsError] = []
 
+    def public(url: str) -> bool:
+        return not url.startswith(hosts)
+
     def copy(url: str) -> None:
         try:
-            copy_of = _Source(url, public=not url.startswith(tuple(hosts))).copy_to(s3, where[url])
+            copy_of = _Source(url, public=public).copy_to(s3, where[url])
             known[_digest(url)] = {"uri": where[url], **copy_of}
         except InputsError as error:
             problems.extend(error.problems)
@@ -101,12 +98,51 @@ def _digest(url: str) -> str:
     return hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()
 
 
-def _place(store: RunStore, url: str) -> str:
-    """Where the copy of a file goes: files of one folder of the web stand side by side, as an index and its data must.
+def _places(store: RunStore, urls: Sequence[str]) -> dict[str, str]:
+    """Where the copies of files go: files of one folder of the web stand side by side, as an index and its data must.
 
-    :raises InputsError: if it has no name, or one that no file can have.
+    That goes for those with a query, too, which is each one's own where it gives access. So their place is by the
+    queries of them all: a file that is named by another query is another file. Where the name is one for two of them,
+    each has a place by itself.
+
+    :raises InputsError: for those that have no name, or one that no file can have.
     """
-    parts = urllib.parse.urlsplit(url)
+    split: dict[str, _OfWeb] = {}
+    problems: list[Problem] = []
+    for url in urls:
+        try:
+            split[url] = _of_web(url)
+        except InputsError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InputsError(problems)
+    asking = {url: found for url, found in split.items() if found.query}
+    names = Counter((found.folder, found.name) for found in asking.values())
+    queries: dict[str, list[str]] = {}
+    for found in asking.values():
+        if names[found.folder, found.name] == 1:
+            queries.setdefault(found.folder, []).append(found.query)
+    where = {}
+    for url, found in split.items():
+        alone = names[found.folder, found.name] > 1 or not found.query
+        query = found.query if alone else "\n".join(sorted(queries[found.folder]))
+        where[url] = store.layout.named(f"web/{_digest(f'{found.folder}?{query}')[:16]}/{found.name}")
+    return where
+
+
+class _OfWeb(NamedTuple):
+    """A URL's folder with scheme and host, the file's name, and the query."""
+
+    folder: str
+    name: str
+    query: str
+
+
+def _of_web(url: str) -> _OfWeb:
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        raise InputsError([Problem(f"no URL of a file: {shown(url)}")]) from None
     folder, _, last = parts.path.rpartition("/")
     name = urllib.parse.unquote(last)
     if not parts.hostname or name in ("", ".", "..") or "/" in name or not name.isprintable():
@@ -117,17 +153,7 @@ def _place(store: RunStore, url: str) -> str:
         raise InputsError(
             [Problem(f"a URL with a password in it would be shown in logs; copy the file to S3: {shown(url)}")]
         )
-    beside = _digest(f"{parts.scheme}://{parts.netloc}{folder}?{parts.query}")[:16]
-    return store.layout.named(f"web/{beside}/{name}")
-
-
-def shown(url: str) -> str:
-    """A URL without what gives access to it."""
-    parts = urllib.parse.urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit(
-        (parts.scheme, host, parts.path, "...", "") if parts.query else (*parts[:1], host, parts.path, "", "")
-    )
+    return _OfWeb(f"{parts.scheme}://{parts.netloc}{folder}", name, parts.query)
 
 
 class _BrokenOffError(Exception):
@@ -137,10 +163,10 @@ class _BrokenOffError(Exception):
 class _Source:
     """A file of the web, read from its beginning to its end over as many connections as that takes.
 
-    :param public: whether it must be at a public address.
+    :param public: of its URL, or of one that it redirects to: whether that must be at a public address.
     """
 
-    def __init__(self, url: str, *, public: bool) -> None:
+    def __init__(self, url: str, *, public: MustBePublic) -> None:
         self.url = url
         self.public = public
         self.size: int | None = None
@@ -230,6 +256,8 @@ class _Source:
             raise InputsError(
                 [Problem(said)], hint="where it is to be fetched from has to be in input_prefixes"
             ) from error
+        if isinstance(inner, NoUrlError):
+            raise InputsError([Problem(said)]) from error
         if isinstance(inner, ssl.SSLCertVerificationError):
             raise InputsError(
                 [Problem(said)], hint="the server's certificate is not one that can be trusted"

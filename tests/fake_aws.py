@@ -167,7 +167,10 @@ class FakeS3:
         if Delimiter:
             rests = [key[len(Prefix) :] for key in keys]
             folders = dict.fromkeys(rest.partition(Delimiter)[0] for rest in rests if Delimiter in rest)
-            return {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in folders]}
+            return {
+                "CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in folders],
+                "Contents": [{"Key": f"{Prefix}{rest}"} for rest in rests if Delimiter not in rest],
+            }
         at = int(ContinuationToken)
         page = keys[at : at + MaxKeys]
         more = {"NextContinuationToken": str(at + MaxKeys)} if at + MaxKeys < len(keys) else {}

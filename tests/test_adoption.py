@@ -225,8 +225,10 @@ def test_a_dag_run_that_comes_again_starts_from_nothing_and_keeps_the_files():
         Ledger(place, call, shard).write_success(Success(1, 0, {"x": 1}))
     store.put(f"{store.layout.attempt('c', (), 0)}work/outputs.json", b"a user's")
     store.put(f"{store.layout.attempt('never recorded', (3,), 1)}command.sh", b"true")
+    store.write_outputs({"x": 1})
     epoch = store.epoch("c")
     assert supersede_run(store) == 4
+    assert not store.exists(store.layout.named("outputs.json"))
     left = Ledger(store, "never recorded", (3,)).attempts()
     assert [(found.number, found.try_number, found.kind, found.superseded) for found in left] == [
         (0, 0, "lost", 0),

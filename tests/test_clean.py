@@ -139,6 +139,53 @@ def test_a_run_that_failed_keeps_what_it_can_be_taken_up_from(s3: FakeS3, run: F
     assert clean(s3, run, lambda *_: "failed", failed=True).files == 5
 
 
+def test_a_run_that_has_failed_after_it_had_outputs_is_taken_for_failed(s3: FakeS3, run: FabricatedRun) -> None:
+    run.finish(n=1)
+    before = dict(s3.objects)
+    with pytest.raises(WdlEcsError, match="has failed, after it had its outputs") as caught:
+        clean(s3, run, lambda *_: "failed")
+    assert "--failed" in str(caught.value)
+    assert s3.objects == before
+    assert clean(s3, run, lambda *_: "failed", failed=True).files == 5
+
+
+@pytest.mark.parametrize("state", ["success", "failed", None])
+def test_outputs_that_are_older_than_the_calls_are_no_end_of_a_run(
+    s3: FakeS3, run: FabricatedRun, state: str | None
+) -> None:
+    kept = f"{run.layout.attempt('work', (0, 0), 0)}work/out.bam"
+    run.store.write_outputs({"bams": [kept]})
+    run.store.reopen()
+    with pytest.raises(WdlEcsError, match="older than its calls"):
+        clean(s3, run, lambda *_: state, ended=True)
+    assert clean(s3, run, lambda *_: state, ended=True, failed=True, dry_run=True).files == 4
+    run.store.write_outputs({"bams": [kept]})
+    assert clean(s3, run).files == 4
+    assert run.store.exists(kept)
+
+
+def test_what_calls_of_a_run_that_runs_again_have_given_stays(s3: FakeS3, run: FabricatedRun) -> None:
+    run.finish(n=1)
+    taken = f"{run.layout.attempt('work', (0, 0), 0)}work/out.bam"
+    other = FabricatedRun(s3, inputs={}, dag_id="again", run_id="r")
+    other.store.write_outputs({"n": 1})
+    other.store.reopen()
+    other.store.put_json(f"{other.layout.shard('work', (0, 0))}outputs.json", {"outputs": {"o": [taken]}})
+    assert clean(s3, run).kept.files == 1
+    assert run.store.exists(taken)
+
+
+def test_a_run_that_has_ended_costs_three_requests_however_many_shards_it_has(s3: FakeS3, run: FabricatedRun) -> None:
+    run.finish(n=1)
+    other = FabricatedRun(s3, inputs={}, dag_id="wide", run_id="r")
+    for number in range(50):
+        other.store.put_json(f"{other.layout.shard('work', (number,))}outputs.json", {"outputs": {}})
+    other.store.write_outputs({"n": 1})
+    s3.calls.clear()
+    clean(s3, run, dry_run=True)
+    assert sorted(what for what, key in s3.calls if key.startswith("wdl/runs/wide/r/")) == ["get", "get", "list"]
+
+
 TASK = """
 version 1.0
 task one { command <<< >>> output { File kept = "kept" } }

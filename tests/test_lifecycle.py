@@ -416,7 +416,13 @@ def test_a_success_is_adopted_in_the_same_try_and_run_again_when_cleared(world):
     first = world.done()
     assert world.done() == first
     assert len(world.started()) == 1
+    finish_run(world.open())
+    reopened = world.open().store.layout.named("reopened.json")
+    assert not world.open().store.exists(reopened)
     second = world.done(try_number=2)
+    assert world.open().store.exists(reopened), "the run's outputs are older than this"
+    finish_run(world.open())
+    assert not world.open().store.exists(reopened)
     assert second.outputs[()]["out"] != first.outputs[()]["out"]
     assert world.open().call_outputs("t", ()) == second.outputs[()]
     assert world.done(try_number=3, fresh=False) == second

@@ -203,6 +203,14 @@ def test_what_must_clash_is_an_error_before_anything_runs():
     assert problems(bam="x.bam", maybe="x.bam", bai="{output}.bam", count="x.bam") == []
 
 
+def test_a_lone_file_has_no_place_in_a_value_that_could_be_its_name():
+    (told,) = problems(bam="{shard}")
+    assert told.startswith("publish_names: bam would have no name by {shard}: it is one file or folder")
+    assert len(problems(bam="{index}/{shard}", folder="{index}", maybe="{group}{shard}")) == 3
+    assert problems(bam="x{shard}", bai="x{index}") == ["publish_names: the outputs bam and bai would both be x"]
+    assert problems(bam="{name}{shard}", reads="{shard}", both="{index}", count="{shard}") == []
+
+
 def test_everything_that_is_wrong_is_told_at_once():
     told = problems(bma="x", reads="{nam}", bai="", folder="../x", count="{date")
     assert [text.removeprefix("publish_names: ").split(";")[0] for text in told] == [

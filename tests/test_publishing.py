@@ -63,11 +63,11 @@ def s3():
     return found
 
 
-def begun(s3, inputs=None, **settings):
+def begun(s3, inputs=None, scope=None, **settings):
     ecs = SimpleNamespace(meta=SimpleNamespace(region_name="eu-west-1", endpoint_url="http://127.0.0.1"))
     given = EcsSettings.from_options({}, {**COMPLETE.to_json(), **settings})
     inputs = {"sample": "NA1", "panel": "s3://in/panel.bed", **(inputs or {})}
-    return begin_run(given, {"s3": s3, "ecs": ecs}.__getitem__, PLAN, inputs, dag_id="d", run_id="r")
+    return begin_run(given, {"s3": s3, "ecs": ecs}.__getitem__, PLAN, inputs, dag_id="d", run_id="r", scope=scope)
 
 
 def published(s3, outputs=OUTPUTS, inputs=None, **settings):
@@ -91,6 +91,28 @@ def test_the_folder_is_of_the_run_and_its_date_is_in_utc(s3):
     found = publication_of(begun(s3, publish_to=to), MOMENT)
     assert found.folder == "s3://lab/w/d/NA1/2026-11-26/2026-11-26_013005/r/"
     assert publication_of(begun(s3, publish_to="s3://lab"), MOMENT).folder == "s3://lab/"
+
+
+def test_each_task_group_of_a_dag_run_has_a_folder_of_its_own(s3):
+    def folder(scope, to):
+        return publication_of(begun(s3, scope=scope, publish_to=to), MOMENT).folder
+
+    assert folder("tumor", "s3://lab/{run_id}/") == "s3://lab/r/tumor/"
+    assert folder("normal", "s3://lab") == "s3://lab/normal/"
+    assert folder("tumor", "s3://lab/{group}/{run_id}") == "s3://lab/tumor/r/"
+
+
+@pytest.mark.parametrize("mode", ["copy", "link"])
+def test_a_file_on_a_shared_file_system_stays_where_it_is(s3, mode):
+    mounts = {"/refs": "efs://fs-0a1b2c3d"}
+    outputs = {**OUTPUTS, "bam": "/refs/x.bam", "folder": "/refs/d", "reads": [OUTPUTS["reads"][0], "/refs/r.fq"]}
+    found = published(s3, outputs, mounts=mounts, publish_to="s3://lab/", publish_mode=mode)
+    assert found.files == 2
+    told = written(s3, "outputs.json")
+    assert (told["w.bam"], told["w.folder"], told["w.reads"][1]) == ("/refs/x.bam", "/refs/d", "/refs/r.fq")
+    assert "/refs/" not in s3.objects["lab", "manifest.json"].decode()
+    with pytest.raises(EvaluationError, match="output bam: this run may not read /etc/passwd"):
+        published(s3, {**OUTPUTS, "bam": "/etc/passwd"}, mounts=mounts, publish_to="s3://lab/", publish_mode=mode)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_wdl_ecs.clean import clean_finished
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import AuthorError, EvaluationError, InputsError, SettingsError
 from airflow_wdl_ecs.ledger import Ledger, Success
@@ -201,6 +202,29 @@ def test_the_end_of_a_run_evaluates_its_outputs_from_those_of_its_calls(s3, clie
     run.store.put_json(f"{run.store.layout.shard('t', ())}outputs.json", {"outputs": {"y": 7}})
     assert finish_run(open_run(COMPLETE, clients, "d", "ends")) == {"total": 11, "first": "ACGT"}
     assert json.loads(s3.objects["b", "wdl/runs/d/ends/outputs.json"]) == {"total": 11, "first": "ACGT"}
+
+
+READING = """version 1.0
+workflow w { call t  output { String text = read_string(t.o) } }
+task t { command <<< >>> output { File o = "o" } }
+"""
+
+
+def test_outputs_that_need_a_deleted_file_say_that_it_was_deleted(s3, clients):
+    run = begin_run(COMPLETE, clients, compile_wdl(READING), {}, dag_id="d", run_id="gone")
+    made = f"{run.store.layout.attempt('t', (), 0)}work/o"
+    run.store.put(made, b"made")
+    run.store.put_json(f"{run.store.layout.shard('t', ())}outputs.json", {"outputs": {"o": made}})
+    assert finish_run(run) == {"text": "made"}
+    run.store.delete(made)
+    with pytest.raises(EvaluationError, match="no such file") as caught:
+        finish_run(open_run(COMPLETE, clients, "d", "gone"))
+    assert "were deleted" not in str(caught.value), "nobody has cleaned the run"
+    run.store.put(made, b"made")
+    clean_finished(s3, run.store, {"text": "made"})
+    with pytest.raises(EvaluationError, match="no such file") as caught:
+        finish_run(open_run(COMPLETE, clients, "d", "gone"))
+    assert "the intermediate files of this run were deleted; clear all of its tasks" in str(caught.value)
 
 
 SCATTERED = """version 1.0

@@ -21,7 +21,8 @@ from airflow_wdl_ecs.local.endpoint import Endpoint
 from airflow_wdl_ecs.run import begin_run
 from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
-from airflow_wdl_ecs.web_inputs import COPIES, copied, shown
+from airflow_wdl_ecs.wdl.web import MustBePublic, shown
+from airflow_wdl_ecs.web_inputs import COPIES, copied
 
 from .direct import DirectRunner
 from .ecs.test_settings import COMPLETE
@@ -41,8 +42,8 @@ class Web:
         self.resumable = True
         self.asked: list[tuple[str, str | None, bool]] = []
 
-    def open(self, url: str, *, timeout: float, public: bool, headers: dict[str, str]) -> Any:
-        self.asked.append((url, headers.get("Range"), public))
+    def open(self, url: str, *, timeout: float, public: MustBePublic, headers: dict[str, str]) -> Any:
+        self.asked.append((url, headers.get("Range"), public(url)))
         found = self.files.get(url, urllib.error.HTTPError(url, 404, "Not Found", Message(), None))
         if isinstance(found, Exception):
             raise found
@@ -113,6 +114,27 @@ def test_files_of_one_folder_stand_side_by_side_and_others_apart(web: Web, s3: F
     assert len(set(folders)) == 4
 
 
+def test_signed_files_of_one_folder_stand_side_by_side_and_those_of_one_name_apart(
+    web: Web, s3: FakeS3, store: RunStore
+) -> None:
+    bam, index = "https://h/d/x.bam?X-Amz-Signature=1", "https://h/d/x.bam.bai?X-Amz-Signature=2"
+    first, second = "https://h/get?file=1", "https://h/get?file=2"
+    web.files.update({bam: b"bam", index: b"index", first: b"1", second: b"2"})
+    where = copied(s3, store, [bam, index, first, second])
+    assert where[bam].rpartition("/")[0] == where[index].rpartition("/")[0]
+    assert where[bam].endswith("/x.bam")
+    assert [store.get(where[url]) for url in (bam, index, first, second)] == [b"bam", b"index", b"1", b"2"]
+    web.asked.clear()
+    assert copied(s3, store, [second, first, index, bam]) == where
+    assert web.asked == []
+
+
+def test_a_file_that_another_query_names_is_another_file(web: Web, s3: FakeS3, store: RunStore) -> None:
+    web.files = {"https://h/x?v=1": b"1", "https://h/x?v=2": b"2"}
+    first, second = (copied(s3, store, [url])[url] for url in web.files)
+    assert first != second, "whoever has been given the first must not get the second"
+
+
 def test_what_breaks_off_goes_on_where_it_was(web: Web, s3: FakeS3, store: RunStore) -> None:
     data = web.files["https://h/x"] = bytes(number % 251 for number in range(5000))
     web.breaks = [1500, 0, 2000]
@@ -173,6 +195,7 @@ def test_everything_that_cannot_be_fetched_is_said_at_once_and_what_came_is_kept
         ("https://h/a%0Ab", "no URL of a file"),
         (f"https://h/{'x' * 256}", "longer than 255 bytes"),
         ("https://me:s3cret@h/x", "password"),
+        ("https://[me:s3cret@h/x", "no URL of a file"),
     ],
 )
 def test_what_is_no_file_is_refused_before_anything_is_asked(
@@ -191,6 +214,9 @@ def test_what_gives_access_is_neither_shown_nor_recorded(web: Web, s3: FakeS3, s
     assert b"s3cret" not in (store.get(store.layout.named(COPIES)) or b"")
     assert shown(url) == "https://h/x?..."
     assert shown("https://me:s3cret@h/x") == "https://h/x"
+    assert shown("HTTPS://h/x?X-Amz-Signature=s3cret") == "https://h/x?..."
+    assert shown("s3://bucket/a#b?c") == "s3://bucket/a#b?c"
+    assert shown("/data/a?b") == "/data/a?b"
 
 
 # --- the beginning of a run
@@ -246,8 +272,46 @@ def test_prefixes_say_what_may_be_fetched_and_what_need_not_be_public(web: Web, 
     assert {url: public for url, _, public in web.asked} == {"https://elsewhere/a": True, "http://intern/l": False}
 
 
+@pytest.mark.parametrize(
+    ("uri", "prefixes", "said"),
+    [
+        (
+            "https://me:s3cret@h/x.fa?X-Amz-Signature=s3cret",
+            ("s3://in/",),
+            "may not take files from there: https://h/x",
+        ),
+        ("ftp://me:s3cret@h/x.fa", (), "not an s3:// URI of a file: ftp://h/x.fa"),
+        ("HTTPS://h/x?sig=s3cret", (), "not an s3:// URI of a file: https://h/x"),
+    ],
+)
+def test_no_secret_of_a_url_that_is_refused_is_shown(clients: Any, uri: str, prefixes: Any, said: str) -> None:
+    settings = replace(COMPLETE, input_prefixes=prefixes)
+    given = {"a": uri, "more": [], "t.list": None}
+    with pytest.raises(InputsError, match=said) as caught:
+        begin_run(settings, clients, compile_wdl(WORKFLOW), given, dag_id="d", run_id="r")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_what_no_server_can_be_asked_for_fails_at_once_and_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, s3: FakeS3, store: RunStore
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(web_inputs.time, "sleep", slept.append)
+    with pytest.raises(InputsError, match=r"cannot fetch https://8\.8\.8\.8:port/x") as caught:
+        copied(s3, store, ["https://8.8.8.8:port/x?key=s3cret"])
+    assert "s3cret" not in str(caught.value)
+    assert slept == []
+
+
 class _Server(BaseHTTPRequestHandler):
+    elsewhere = ""
+
     def do_GET(self) -> None:
+        if self.path.startswith("/away"):
+            self.send_response(302)
+            self.send_header("Location", type(self).elsewhere)
+            self.end_headers()
+            return
         if self.path.startswith("/moved/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/moved"))
@@ -269,6 +333,26 @@ def server() -> Iterator[str]:
         threading.Thread(target=found.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{found.server_port}"
         found.shutdown()
+
+
+@pytest.mark.local
+def test_a_url_need_not_be_quoted(server: str, s3: FakeS3, store: RunStore) -> None:
+    url = f"{server}/d/é a%20b.txt?q=ü x%2F&z=a/b"
+    where = copied(s3, store, [url], named=[f"{server}/"])
+    assert where[url].endswith("/é a b.txt")
+    assert store.get(where[url]) == b"/d/%C3%A9%20a%20b.txt?q=%C3%BC%20x%2F&z=a/b\n"
+
+
+@pytest.mark.local
+def test_a_redirection_to_what_nobody_has_named_has_to_be_public(
+    server: str, s3: FakeS3, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = server.rpartition(":")[2]
+    monkeypatch.setattr(_Server, "elsewhere", f"http://localhost:{port}/inner")
+    with pytest.raises(InputsError, match="is no public address"):
+        copied(s3, store, [f"{server}/away"], named=[f"{server}/"])
+    where = copied(s3, store, [f"{server}/away"], named=[f"{server}/", f"http://localhost:{port}"])
+    assert store.get(where[f"{server}/away"]) == b"/inner\n"
 
 
 @pytest.mark.local

@@ -15,7 +15,7 @@ from ..errors import InputsError, Problem, SettingsError
 from ..local.airflow_home import MOUNTS_VARIABLE
 from ..plan import Plan
 from ..wdl.inputs import bind_inputs, map_files, parse_assignments, resolve_name
-from ..wdl.web import open_url
+from ..wdl.web import open_url, shown
 
 
 def given_inputs(
@@ -66,7 +66,11 @@ def fetched(plan: Plan, inputs: Mapping[str, Any], folder: Path) -> dict[str, An
     def fetch(path: str) -> str:
         if path in there or not path.startswith(WEB):
             return there.get(path, path)
-        name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(path).path)).name
+        try:
+            name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(path).path)).name
+        except ValueError:
+            problems.append(Problem(f"no URL of a file: {shown(path)}"))
+            return path
         name = "index" if name in ("", "..") or "\0" in name else name
         target = folder / str(len(there)) / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ def fetched(plan: Plan, inputs: Mapping[str, Any], folder: Path) -> dict[str, An
             with open_url(path, timeout=_FETCH_SECONDS) as answer, target.open("wb") as file:
                 shutil.copyfileobj(answer, file)
         except OSError as error:
-            problems.append(Problem(f"cannot fetch {path}: {getattr(error, 'reason', None) or error}"))
+            problems.append(Problem(f"cannot fetch {shown(path)}: {getattr(error, 'reason', None) or error}"))
         there[path] = str(target)
         return there[path]
 

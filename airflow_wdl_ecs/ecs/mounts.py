@@ -2,8 +2,8 @@
 
 A mount is a path in the command's container and where it comes from, as a URI: ``efs://`` for Amazon EFS, ``host://``
 for a folder of the EC2 instances, such as the mount of an FSx for Lustre file system. A file on one is named by its
-path in the container, or by its ``efs://`` URI; it is passed to the command as it is, and nobody stages it. The staging
-containers do not have the mounts.
+path in the container, or, unless an access point is mounted, by its ``efs://`` URI; it is passed to the command as it
+is, and nobody stages it. The staging containers do not have the mounts.
 """
 
 from __future__ import annotations
@@ -172,12 +172,14 @@ def path_of(mounts: Sequence[Mount], name: str) -> str | None:
     """What a file or directory on a shared file system is called in the container, without a slash at its end.
 
     :param name: its path in the container, or its ``efs://`` URI.
-    :return: None for what is on none of them.
+    :return: None for what is on none of them, and for the URI of what is there by an access point alone: which folder
+        that is in the file system is not known here.
     """
     if name.startswith("efs://"):
         file_system, _, rest = name.removeprefix("efs://").partition("/")
         at = posixpath.normpath(f"/{rest}")
-        within = [mount for mount in mounts if mount.file_system == file_system and _below(at, mount.root)]
+        of_it = [mount for mount in mounts if mount.file_system == file_system and not mount.access_point]
+        within = [mount for mount in of_it if _below(at, mount.root)]
         if not within or ".." in rest.split("/"):
             return None
         nearest = max(within, key=lambda mount: len(mount.root))

@@ -11,14 +11,18 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
+import string
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 Check = Callable[[str], None]
 """Raises `RefusedAddressError` for an IP address that must not be asked."""
+
+MustBePublic = Callable[[str], bool]
+"""Of a URL: whether addresses that not everybody can reach are refused. It is asked for each URL of a redirection."""
 
 _METADATA = tuple(
     map(
@@ -31,6 +35,10 @@ _METADATA = tuple(
 
 class RefusedAddressError(OSError):
     """An address that must not be asked."""
+
+
+class NoUrlError(OSError):
+    """What nobody can be asked for, however often; the error does not repeat it, since it may have secrets."""
 
 
 def check_address(address: str) -> None:
@@ -56,17 +64,51 @@ def check_public(address: str) -> None:
         raise RefusedAddressError(f"{address} is no public address")
 
 
-def open_url(url: str, *, timeout: float, public: bool = False, headers: Mapping[str, str] | None = None) -> Any:
+def _from_anywhere(url: str) -> bool:
+    return False
+
+
+def open_url(
+    url: str,
+    *,
+    timeout: float,
+    public: MustBePublic = _from_anywhere,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
     """Open an http(s) URL for reading; redirections are followed.
 
-    :param public: refuse addresses that not everybody can reach, in redirections too. :param headers: of the request.
-    :raises OSError: if it cannot be read; `RefusedAddressError` if it, or a redirection, leads to instance metadata.
+    :param url: its path and query need not be quoted. :param headers: of the request.
+    :raises OSError: if it cannot be read; `RefusedAddressError` if it, or a redirection, leads to instance metadata, or
+        to an address that must be public and is not; `NoUrlError` if it is none.
     """
     try:
-        request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - no other scheme is opened
-        return (_PUBLIC if public else _OPENER).open(request, timeout=timeout)
-    except (http.client.HTTPException, ValueError) as error:  # no URL, or no HTTP
-        raise OSError(f"not a readable URL: {error}") from error
+        request = urllib.request.Request(_quoted(url), headers=dict(headers or {}))  # noqa: S310 - no other is opened
+        return _opener(public).open(request, timeout=timeout)
+    except (http.client.InvalidURL, ValueError):
+        raise NoUrlError("not a readable URL") from None
+    except http.client.HTTPException as error:
+        raise OSError(f"no answer in HTTP: {error}") from error
+
+
+def _quoted(url: str) -> str:
+    """The URL with what no request can have quoted; all else stays, since it may be signed."""
+    parts = urllib.parse.urlsplit(url)
+    path, query = (urllib.parse.quote(text, safe=string.punctuation) for text in (parts.path, parts.query))
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
+def shown(url: str) -> str:
+    """A URL without what gives access to it; a URI of S3, which has nothing of the kind, and a path as they are."""
+    if url.startswith("s3://") or "://" not in url:
+        return url
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # the host is none
+        return f"{url.partition('://')[0]}://..."
+    host = parts.netloc.rpartition("@")[2]
+    return urllib.parse.urlunsplit(
+        (parts.scheme, host, parts.path, "...", "") if parts.query else (*parts[:1], host, parts.path, "", "")
+    )
 
 
 def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
@@ -103,29 +145,31 @@ class _SecureConnection(http.client.HTTPSConnection):
 
 
 class _Http(urllib.request.HTTPHandler):
-    def __init__(self, check: Check) -> None:
+    def __init__(self, public: MustBePublic) -> None:
         super().__init__()
-        self._check = check
+        self._public = public
 
     def http_open(self, request: urllib.request.Request) -> Any:
-        return self.do_open(_Connection, request, check=_check_for(request, self._check))  # type: ignore[arg-type]
+        return self.do_open(_Connection, request, check=_check_for(request, self._public))  # type: ignore[arg-type]
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, check: Check) -> None:
+    def __init__(self, public: MustBePublic) -> None:
         super().__init__()
-        self._check = check
+        self._public = public
 
     def https_open(self, request: urllib.request.Request) -> Any:
-        return self.do_open(_SecureConnection, request, check=_check_for(request, self._check))  # type: ignore[arg-type]
+        check = _check_for(request, self._public)
+        return self.do_open(_SecureConnection, request, check=check)  # type: ignore[arg-type]
 
 
-def _check_for(request: urllib.request.Request, check: Check) -> Check:
+def _check_for(request: urllib.request.Request, public: MustBePublic) -> Check:
     """Check the name that a request is for, and give what has to be asked of the address that is connected to.
 
     A proxy, which the deployer has chosen and which may be on a private network, makes the connection itself; of what
     is behind it the name alone can be checked.
     """
+    check = check_public if public(request.full_url) else check_address
     named = urllib.parse.urlsplit(request.full_url).hostname
     try:
         found = socket.getaddrinfo(named, None)
@@ -144,12 +188,13 @@ class _NoOtherScheme(urllib.request.BaseHandler):
     ftp_open = data_open = unknown_open = file_open
 
 
-def _opener(check: Check) -> urllib.request.OpenerDirector:
+@lru_cache(maxsize=8)
+def _opener(public: MustBePublic) -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        _Http(check),
-        _Https(check),
+        _Http(public),
+        _Https(public),
         _NoOtherScheme(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
@@ -157,6 +202,3 @@ def _opener(check: Check) -> urllib.request.OpenerDirector:
     ):
         opener.add_handler(handler)
     return opener
-
-
-_OPENER, _PUBLIC = _opener(check_address), _opener(check_public)

@@ -91,6 +91,20 @@ def test_the_setting_is_read_from_text_and_back() -> None:
 MOUNTS = mounts_of({"/refs": "efs://fs-0a1b2c3d/genomes", "/all": "efs://fs-0a1b2c3d", "/scratch": "host:///mnt/fsx"})
 
 
+def test_what_an_access_point_shows_is_named_by_its_path_alone() -> None:
+    mounts = mounts_of(
+        {
+            "/a": "efs://fs-0a1b2c3d?access_point=fsap-0a1b2c3d",
+            "/b": "efs://fs-4e5f6a7b?access_point=fsap-1a1b2c3d",
+            "/c": "efs://fs-4e5f6a7b/genomes",
+        }
+    )
+    assert path_of(mounts, "/a/x.fa") == "/a/x.fa"
+    assert path_of(mounts, "efs://fs-0a1b2c3d/x.fa") is None
+    assert path_of(mounts, "efs://fs-4e5f6a7b/genomes/x.fa") == "/c/x.fa"
+    assert path_of(mounts, "efs://fs-4e5f6a7b/x.fa") is None
+
+
 @pytest.mark.parametrize(
     ("name", "path"),
     [
