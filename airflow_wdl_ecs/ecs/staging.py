@@ -106,9 +106,8 @@ cd "$folder/work" || exit 126
 {clock}{tell}{limit}{usage}\
 : >"$folder/stdout"
 : >"$folder/stderr"
-exec 6<> <(:) 7<"$folder/stdout" 8<"$folder/stderr"
+exec 5<> <(:) 6<> <(:) 7<"$folder/stdout" 8<"$folder/stderr"
 tell &
-teller=$!
 exec 7<&- 8<&-
 mark command_started
 # With job control the command gets a process group of its own, and a stop reaches all of it.
@@ -116,7 +115,7 @@ set -m
 {{
   environment
   exec "$1" "$2"
-}} >"$folder/stdout" 2>"$folder/stderr" 6>&- </dev/null &
+}} >"$folder/stdout" 2>"$folder/stderr" 5>&- 6>&- </dev/null &
 command=$!
 set +m
 over=0 watcher= sampler=
@@ -149,10 +148,7 @@ else
   printf '%s\\n' "$code" >"$folder/exit_code"
 fi
 echo end >&6
-for (( tries = 0; tries < 100; tries++ )); do
-  kill -0 "$teller" 2>/dev/null || break
-  read -r -t 0.05 <> <(:)
-done
+read -r -t 5 -u 5
 exit "$code"
 """
 
@@ -208,11 +204,10 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
     """
     parents = {posixpath.dirname(item.path) for item in request.inputs if not item.directory}
     parents |= {item.path for item in request.inputs if item.directory}
-    needed = [f"{request.folder}/work", *sorted(parents)]
     body = [
         # The command may run as any user of its image.
         "umask 000",
-        *(f"mkdir -p -- {_words(chunk)} || return" for chunk in _chunks(needed)),
+        *(f"mkdir -p -- {_words(chunk)} || return" for chunk in _chunks(sorted(parents))),
         f'printf %s {shlex.quote(request.command)} >"$folder/command.sh" || return',
         f'printf %s {shlex.quote(_run_head(request))} "$run_rest" >"$folder/run.sh" || return',
         'mark stage_in_started "${began-}"',
@@ -225,7 +220,7 @@ def stage_in_script(request: TaskRequest, tool: str) -> str:
         body.append("done")
     body.append("mark stage_in_ended")
     # The log is in the attempt's folder, which must be there before the stage writes to it.
-    body += ["}", '(umask 000; mkdir -p -- "$folder") || exit', "run_stage stage-in", END, ""]
+    body += ["}", '(umask 000; mkdir -p -- "$work") || exit', "run_stage stage-in", END, ""]
     return _head(request) + "stage() {\n" + "\n".join(body)
 
 

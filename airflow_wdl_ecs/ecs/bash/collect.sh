@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# What stage-out keeps, and how it says so. Uses $folder and $work; see ``staging``.
+# What stage-out keeps, and how it says so. Uses $folder, $work and remove; see ``staging``.
 shopt -s nullglob
 files=() directories=() problems=() globs=() logs=()
 declare -A kept=() held=()
@@ -261,7 +261,7 @@ stage() {
   cd -P -- "$folder" || return
   root=$PWD
   # The command could write here, and left in place of these a link to somewhere else.
-  rm -rf -- "$upload" result.json || return
+  remove "$upload" result.json || return
   exit_code=-1
   # The command could write here: no link is followed, and bash would evaluate what is in brackets as a command.
   if [[ -f $folder/exit_code && ! -L $folder/exit_code ]]; then read -r exit_code <"$folder/exit_code"; fi

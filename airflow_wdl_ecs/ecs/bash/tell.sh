@@ -30,7 +30,7 @@ tell_new() {
   fi
 }
 
-# Copy until somebody writes a line into file descriptor 6, and then what is left.
+# Copy until somebody writes a line into file descriptor 6, then what is left, and say in 5 that all is told.
 tell() {
   local pause=0.5 word
   if (( BASH_VERSINFO[0] < 4 )); then pause=1; fi
@@ -38,4 +38,5 @@ tell() {
   trap '' TERM INT
   until read -r -t "$pause" -u 6 word; do tell_new; done
   tell_new all
+  echo told >&5
 }
