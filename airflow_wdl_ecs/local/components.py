@@ -227,7 +227,7 @@ def aws_environment(endpoint: Endpoint) -> dict[str, str]:
         "container_root": endpoint.container_root,
         "staging_tool": "s5cmd",
         "image": "public.ecr.aws/debian/debian:12-slim",
-        "poll_fastest": "0.05",
+        "poll_fastest": "0.025",
         "poll_slowest": "2",
     }
     if mounts := os.environ.get(MOUNTS_VARIABLE):

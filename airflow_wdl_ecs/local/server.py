@@ -51,7 +51,9 @@ log = logging.getLogger(__name__)
 
 
 class QuietHandler(MotoRequestHandler):
-    """Does not write a line for each request."""
+    """Does not write a line for each request, nor wait with an answer's body until its head has been acknowledged."""
+
+    disable_nagle_algorithm = True
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing."""
