@@ -1,7 +1,7 @@
 """How the outermost scatter is divided among mapped task instances, and which shards one instance runs.
 
 Airflow maps at most ``[core] max_map_length`` instances, and its scheduler stands still well before that; so a scatter
-of more shards than `WIDEST` is divided into chunks of consecutive shards, one mapped instance each. The division is
+of more shards than `WIDEST` is divided into `CHUNKS` of consecutive shards, one mapped instance each. The division is
 written once into the run's folder by the scatter's operator, and read by every instance: an instance must not depend
 on a setting that changed while the run was under way.
 """
@@ -18,12 +18,19 @@ from .run import Run
 from .sensitive import redact
 
 WIDEST = 500
-"""Mapped instances of one scatter at most.
+"""Shards of one scatter that have a mapped instance each, at most.
 
 Airflow's scheduler hands all instances of a call over in one turn of its loop, in which it schedules nothing else and
 does not say that it lives; after 30 s it counts as dead (``[scheduler] scheduler_health_check_threshold``). That turn
 took it 3 s of CPU for 250 instances, 13 s for 1,000 and 22 s for 2,000 (``benchmarks/wide_scatter.py``, Airflow 3.3.2);
 by the clock of a busy machine, with the database's part, 9 s, 49 s and 91 s. So 500 are safe, and 1,000 are not.
+"""
+
+CHUNKS = 250
+"""Mapped instances of a scatter of more shards, at most.
+
+Where an instance is no longer one shard, more instances tell a person nothing more; and no shard begins before the
+scheduler has handed over all of them: 45 s for 500 beside a triggerer that starts them (``benchmarks/many_shards.py``).
 """
 
 
@@ -32,7 +39,9 @@ def chunk_size(shards: int, longest: int) -> int:
 
     :param shards: how many there are. :param longest: how many instances Airflow maps at most.
     """
-    return max(1, -(-shards // max(1, min(longest, WIDEST))))
+    if shards <= min(longest, WIDEST):
+        return 1
+    return -(-shards // max(1, min(longest, CHUNKS)))
 
 
 def divide_scatter(run: Run, section: str, *, longest: int) -> list[str]:
