@@ -82,7 +82,7 @@ def test_what_is_wrong_with_files_is_told_beside_all_else(
     assert error.value.message.splitlines() == [
         "input x: expected Float: 'much' is not a number of this type",
         "unknown input w.m",
-        """input w.n: expected Int?: "one" is not a value of type Int?""",
+        """input w.n: expected Int?: "one" is not Int?""",
         "input files: no such file: elsewhere",
     ]
 
