@@ -35,7 +35,13 @@ HELP = "run a workflow on this machine"
 OPTIONS = (
     SOURCE,
     Option("inputs", metavar="name=value", nargs="*", help="inputs; for arrays repeat: name=value1 name=value2"),
-    Option("-i", "--input", metavar="INPUT.json", dest="input_file", help="inputs as JSON: a file, a literal, or -"),
+    Option(
+        "-i",
+        "--input",
+        metavar="INPUT.json",
+        dest="input_file",
+        help="inputs as JSON (or YAML): a file, a literal, or -",
+    ),
     Option("--empty", metavar="NAME", action="append", default=[], help="set an input to the empty string or array"),
     Option("--none", metavar="NAME", action="append", default=[], help="set an optional input to None"),
     TASK,
