@@ -158,6 +158,10 @@ class AttemptWatch:
             status = TaskStatus("lost", code, text, "infrastructure")
             return AttemptEnd(status, failure=self._failure(status, []))
         if isinstance(outputs, EvaluationError):
+            # Without `set -e` what has gone wrong is often in the stderr of a command that "succeeded".
+            stderr = await in_thread(last_words, self.run.store, prefix, STDERR_LINES) if result.stderr_size else []
+            told = (outputs.hint, _in_words(stderr), _kept(self.prepared.request))
+            outputs.hint = "\n".join(text for text in told if text)
             return AttemptEnd(TaskStatus("command_failed", code, outputs.message, "command"), failure=outputs)
         if isinstance(outputs, BaseException):
             raise outputs
@@ -172,12 +176,9 @@ def failure_of_attempt(run: Run, request: TaskRequest, status: TaskStatus, stder
 
     :param stderr: the last lines of its stderr, which the error carries.
     """
-    kept = f"everything of the attempt is in {request.prefix}"
-    message = status.reason
-    if stderr:
-        message += "\nthe last lines of its stderr:\n" + "\n".join(f"  {line}" for line in stderr)
+    kept, said = _kept(request), _in_words(stderr)
     return CallError(
-        message,
+        f"{status.reason}\n{said}" if said else status.reason,
         kind=status.kind,
         exit_code=status.exit_code,
         stderr="\n".join(stderr),
@@ -185,3 +186,11 @@ def failure_of_attempt(run: Run, request: TaskRequest, status: TaskStatus, stder
         position=run.plan.call_by_id[request.identity.call].position,
         hint=f"{status.hint}\n{kept}" if status.hint else kept,
     )
+
+
+def _in_words(stderr: Sequence[str]) -> str:
+    return "\n".join(["the last lines of its stderr:", *(f"  {line}" for line in stderr)]) if stderr else ""
+
+
+def _kept(request: TaskRequest) -> str:
+    return f"everything of the attempt is in {request.prefix}"

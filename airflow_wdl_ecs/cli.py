@@ -69,7 +69,10 @@ def execute(module: ModuleType, options: argparse.Namespace) -> int:
 
 
 def _complain(error: Exception, status: int) -> int:
-    print(f"{PROGRAM}: {error}" if isinstance(error, OSError) else error, file=sys.stderr)
+    words = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        words = f"{error.filename}: {error.strerror}" if isinstance(error.filename, str) else error.strerror
+    print(f"{PROGRAM}: {words}" if isinstance(error, OSError) else words, file=sys.stderr)
     return status
 
 

@@ -107,6 +107,7 @@ def test_inputs_come_together_from_json_and_words(source: str, capsys: pytest.Ca
         (["local", "stop", "scheduler"], "takes no component"),
         (["standalone", "--dags", "nonesuch"], "nonesuch"),
         (["generate", "greetings.wdl", "--name", "a/b"], "--name 'a/b'"),
+        (["generate", "greetings.wdl", "-o", "greetings.wdl/dags"], "-o greetings.wdl/dags: Not a directory"),
     ],
 )
 def test_what_the_caller_must_mend_is_said_with_exit_code_2(
@@ -146,6 +147,16 @@ def test_errors_are_exit_codes(error: BaseException, status: int, capsys: pytest
 
     assert cli.execute(Module, argparse.Namespace()) == status  # type: ignore[arg-type]
     assert capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    class Module:
+        @staticmethod
+        def execute(options: argparse.Namespace) -> int:
+            raise PermissionError(13, "Permission denied", "/some/where")
+
+    assert cli.execute(Module, argparse.Namespace()) == 1  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "airflow-wdl-ecs: /some/where: Permission denied\n"
 
 
 def test_nothing_slow_is_imported_before_it_is_needed(source: str) -> None:

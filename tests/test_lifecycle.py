@@ -366,6 +366,21 @@ def test_an_output_that_is_missing_fails_the_call_with_its_position(world):
     assert world.attempts()[0]["kind"] == "command_failed"
 
 
+def test_a_failure_without_its_output_says_what_the_command_said_and_where_all_is(world):
+    """Without ``set -e`` a command whose last line is right counts as a success."""
+    text = str(world.begin(task("no-such-tool view >&2; true", 'File o = "missing.txt"')).failure())
+    head, _, rest = text.partition("\nthe last lines of its stderr:\n")
+    assert head.endswith("task t: output o: the command made no file 'missing.txt'")
+    assert "no-such-tool: command not found" in rest.splitlines()[0]
+    assert rest.splitlines()[1:] == [f"everything of the attempt is in {world.open().folder}calls/t/_/0/"]
+
+
+def test_a_failure_of_a_silent_command_has_no_words_of_it(world):
+    quiet = str(world.begin(task("true", 'File o = "missing.txt"')).failure())
+    assert "stderr" not in quiet
+    assert "\neverything of the attempt is in s3://" in quiet
+
+
 def test_a_command_that_cannot_be_evaluated_starts_nothing(world):
     error = world.begin(task("~{read_string(select_first([f]))}")).failure()
     assert isinstance(error, EvaluationError)

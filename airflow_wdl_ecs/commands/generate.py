@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..errors import InputsError
 from .option import LANGUAGE, SOURCE, TASK, Option
 
 NAME = "generate"
@@ -30,6 +31,11 @@ def execute(options: argparse.Namespace) -> int:
     from ..wdl.lower import compile_wdl
 
     plan = compile_wdl(options.source, task=options.task, check_quant=options.check_quant, path=options.path)
-    for path, written in write_dag(plan, Path(options.output_dir), name=options.name, dag_id=options.dag_id).items():
+    folder = Path(options.output_dir)
+    try:
+        files = write_dag(plan, folder, name=options.name, dag_id=options.dag_id)
+    except OSError as error:
+        raise InputsError(f"-o {folder}: {error.strerror}") from error
+    for path, written in files.items():
         print(path if written else f"{path} (kept as it is)", file=sys.stdout if written else sys.stderr)
     return 0

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputsError, Problem, SettingsError
 from ..local.airflow_home import MOUNTS_VARIABLE
 from ..plan import Plan
-from ..wdl.inputs import bind_inputs, map_files, parse_assignments, resolve_name
+from ..wdl.inputs import PathAt, check_inputs, map_files, map_paths, parse_assignments, resolve_name
 from ..wdl.web import open_url, shown
 
 
@@ -39,16 +39,13 @@ def given_inputs(
     explicit.update({name: _empty(plan, name) for name in empty})
     overridden = {resolve_name(plan, name) for name in explicit}
     kept = {name: value for name, value in values.items() if resolve_name(plan, name) not in overridden}
-    bound: dict[str, Any] = {}
-    try:
-        bound = bind_inputs(plan, {**kept, **explicit})
-    except InputsError as error:
-        unread = {f"missing input {resolve_name(plan, name)} " for name in problems}
-        others = [found for found in error.problems if not found.message.startswith(tuple(unread))]
-        raise InputsError([*problems.values(), *others]) from error
-    if problems:
-        raise InputsError(problems.values())
-    return _with_files(plan, bound)
+    bound, found = check_inputs(plan, {**kept, **explicit})
+    unread = tuple(f"missing input {resolve_name(plan, name)} " for name in problems)
+    others = [problem for problem in found if not problem.message.startswith(unread)]
+    placed, not_there = _with_files(plan, bound)
+    if problems or others or not_there:
+        raise InputsError([*problems.values(), *others, *not_there])
+    return placed
 
 
 WEB = ("http://", "https://")
@@ -211,14 +208,14 @@ def is_shared(path: str) -> bool:
     return path.startswith("efs://") or path_of(mounts_of(pairs), path) is not None
 
 
-def _with_files(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with local files by their absolute paths, each of which exists; URLs stay as they are."""
+def _with_files(plan: Plan, bound: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The inputs with local files by their absolute paths, URLs as they are; and what is wrong with the files."""
     problems: list[Problem] = []
     found: dict[str, Any] = {}
     for name, value in bound.items():
 
-        def local(path: str, name: str = name) -> str:
-            path = path.removeprefix("file://")
+        def local(at: PathAt, name: str = name) -> str:
+            path = at.value.removeprefix("file://")
             if path.startswith(("s3://", *WEB)) or is_shared(path):
                 return path
             if "://" in path:
@@ -227,9 +224,10 @@ def _with_files(plan: Plan, bound: Mapping[str, Any]) -> dict[str, Any]:
             absolute = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - a link, and ~nobody, keep their names
             if not os.path.exists(absolute):  # noqa: PTH110 - false as well for what can be no path
                 problems.append(Problem(f"input {name}: no such file: {path}"))
+            elif at.directory != os.path.isdir(absolute):  # noqa: PTH112 - as above
+                words = ("a file", "a Directory") if at.directory else ("a directory", "a File")
+                problems.append(Problem(f"input {name}: {path} is {words[0]}, and the input wants {words[1]}"))
             return absolute
 
-        found.update(map_files(plan, {name: value}, local))
-    if problems:
-        raise InputsError(problems)
-    return found
+        found.update(map_paths(plan, {name: value}, local))
+    return found, problems

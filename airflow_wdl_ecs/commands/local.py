@@ -2,25 +2,30 @@
 
 They start by themselves at the first run, stay for the next ones, and end when nobody has used them for half an hour
 (AIRFLOW_WDL_ECS_IDLE_MINUTES). What they keep is in AIRFLOW_WDL_ECS_HOME (default: ~/.local/state/airflow-wdl-ecs).
+With env they are started, if need be, and the variables are printed by which the AWS command line finds the embedded S3
+and its key: eval "$(airflow-wdl-ecs local env)"; aws s3 ls s3://wdl/
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
-from ..errors import InputsError
+from ..errors import InputsError, SettingsError
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
+from ..local.machine import WAYS
 from .option import Option
 
 NAME = "local"
-HELP = "see and stop the embedded Airflow: status, start, stop, logs"
+HELP = "see and stop the embedded Airflow: status, start, stop, logs, env"
 OPTIONS = (
-    Option("action", choices=("status", "start", "stop", "logs"), help="what to do"),
+    Option("action", choices=("status", "start", "stop", "logs", "env"), help="what to do"),
     Option("component", nargs="?", metavar="COMPONENT", help="for logs: which one's (default: the service's own)"),
     Option("-f", "--follow", action="store_true", help="for logs: go on as they grow"),
     Option("-n", "--lines", type=int, default=40, help="for logs: how many lines from the end (default: 40)"),
@@ -34,9 +39,11 @@ def execute(options: argparse.Namespace) -> int:
         return _logs(home, options.component or "service", options.lines, options.follow)
     if options.component:
         raise InputsError(f"local {options.action} takes no component")
-    if options.action == "start":
+    if options.action in ("start", "env"):
         found = client.connect(home, _say)
         found.ask("status")
+    if options.action == "env":
+        return _environment(home)
     if options.action == "stop":
         running = client.running(home)
         if running:
@@ -52,13 +59,32 @@ def _status(home: AirflowHome) -> int:
     if found is None:
         print("service:    not running")
         return 0
+    import psutil  # of the extra, as what the endpoint's module imports
+
+    from ..local.endpoint import read_endpoint
+
     status = found.ask("status")
     components = json.loads(home.processes.read_text())
-    print(f"service:    process {found.endpoint.pid}, idle for {status['idle']:.0f} s")
+    began = datetime.fromtimestamp(psutil.Process(found.endpoint.pid).create_time())
+    print(f"service:    process {found.endpoint.pid}, since {began:%Y-%m-%d %H:%M:%S}, idle for {status['idle']:.0f} s")
     print(f"Airflow UI: {found.endpoint.ui}")
+    if aws := read_endpoint(home.aws):
+        print(f"AWS:        {aws.url}, bucket {aws.bucket}")
+        print(f"containers: {WAYS[aws.containers]}")
     print("components: " + ", ".join(f"{name} ({session['pid']})" for name, session in components.items()))
     for dag_id, run_id in status["runs"]:
         print(f"active run: {dag_id} {run_id}")
+    return 0
+
+
+def _environment(home: AirflowHome) -> int:
+    from ..local.endpoint import read_endpoint
+
+    aws = read_endpoint(home.aws)
+    if aws is None:
+        raise SettingsError("the embedded AWS does not answer", hint="airflow-wdl-ecs local logs aws says why")
+    print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in aws.environment().items()))
+    print("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL_S3")  # they would go before, or beside the key
     return 0
 
 

@@ -40,6 +40,9 @@ COLUMNS: tuple[PhaseName, ...] = ("queue", "wait", "pull", "stage_in", "command"
 STDERR_LINES = 20
 CACHE_LINES = 10
 """Lines about the call cache for each call."""
+LONGEST_VALUE = 4000
+"""Characters of an input or output: a Map of thousands would push all else out of the terminal."""
+_STDERR = "the last lines of its stderr:"
 _TAIL = 16 * 1024
 
 Tails = Mapping[str, str]
@@ -129,18 +132,20 @@ def _failures(report: RunReport, tails: Tails) -> Iterator[str]:
         yield f"FAILED {_name(shard)}"
         yield from (f"  {line}" for line in shard.reason.splitlines())
         tail = tails.get(f"{shard.call}/{shard.key}", "").splitlines()[-STDERR_LINES:]
-        if tail:
-            yield "  the last lines of its stderr:"
+        if tail and _STDERR not in shard.reason:
+            yield f"  {_STDERR}"
             yield from (f"    {line}" for line in tail)
         if shard.attempts:
-            yield from (f"  {line}" for line in _where(shard.attempts[-1]))
+            yield from (f"  {line}" for line in _where(shard.attempts[-1], shard.reason))
     if failed > len(report.failures):
         yield f"and {failed - len(report.failures)} more failures"
 
 
-def _where(attempt: AttemptReport) -> Iterator[str]:
+def _where(attempt: AttemptReport, said: str) -> Iterator[str]:
+    """Where all of an attempt is, without what is ``said`` already."""
     stream = attempt.log_streams.get("command")
-    yield f"everything of it is in {attempt.folder}"
+    if attempt.folder not in said:
+        yield f"everything of it is in {attempt.folder}"
     if stream:
         yield f"its log is {attempt.log_group} {stream}"
 
@@ -193,7 +198,10 @@ def _usage(calls: Sequence[CallReport]) -> Iterator[str]:
 def _values(title: str, values: Mapping[str, Any]) -> Iterable[str]:
     yield ""
     yield f"{title}:" if values else f"{title}: none"
-    yield from (f"  {name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
+    for name, value in values.items():
+        text = json.dumps(value, ensure_ascii=False)
+        more = f"... ({len(text)} characters, which --json has)" if len(text) > LONGEST_VALUE else ""
+        yield f"  {name} = {text[:LONGEST_VALUE] if more else text}{more}"
 
 
 def _name(shard: ShardReport) -> str:

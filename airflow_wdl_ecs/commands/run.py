@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..errors import CallError, InputsError, WdlEcsError
+from ..errors import CallError, InputsError, Problem, WdlEcsError
 from ..generate import dag_file
 from ..local import client
 from ..local.airflow_home import AirflowHome, user_home
@@ -34,7 +35,13 @@ HELP = "run a workflow on this machine"
 OPTIONS = (
     SOURCE,
     Option("inputs", metavar="name=value", nargs="*", help="inputs; for arrays repeat: name=value1 name=value2"),
-    Option("-i", "--input", metavar="INPUT.json", dest="input_file", help="inputs as JSON: a file, a literal, or -"),
+    Option(
+        "-i",
+        "--input",
+        metavar="INPUT.json",
+        dest="input_file",
+        help="inputs as JSON (or YAML): a file, a literal, or -",
+    ),
     Option("--empty", metavar="NAME", action="append", default=[], help="set an input to the empty string or array"),
     Option("--none", metavar="NAME", action="append", default=[], help="set an optional input to None"),
     TASK,
@@ -81,15 +88,14 @@ def execute(options: argparse.Namespace) -> int:
     """Run the workflow; gives the exit status."""
     from ..wdl.load import archive_inputs
     from ..wdl.lower import compile_wdl
-    from .given_inputs import fetched, given_inputs
+    from .given_inputs import fetched
 
     plan = compile_wdl(options.source, task=options.task, check_quant=options.check_quant, path=options.path)
     json_text = options.input_file or archive_inputs(options.source)
-    inputs = given_inputs(plan, options.inputs, json_text=json_text, empty=options.empty, none=options.none)
+    inputs, own = _wanted(plan, options, json_text)
     if options.json_only:
         print(json.dumps({f"{plan.name}.{name}": value for name, value in inputs.items()}, indent=2))
         return 0
-    own = run_options(options)
     folder = make_run_folder(options.run_dir, plan.name)
     (folder / "inputs.json").write_text(json.dumps({f"{plan.name}.{n}": v for n, v in inputs.items()}, indent=2) + "\n")
     progress = Progress(plan, verbose=options.verbose)
@@ -110,6 +116,48 @@ def execute(options: argparse.Namespace) -> int:
     (folder / "outputs.json").write_text(json.dumps(result["outputs"], indent=2) + "\n")
     write_result(result, options.out_file)
     return 0
+
+
+def _wanted(plan: Plan, options: argparse.Namespace, json_text: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The inputs and the options of the run.
+
+    :raises InputsError: with everything that is wrong with either, and with the file of ``-o``.
+    """
+    from .given_inputs import given_inputs
+
+    problems: list[Problem] = []
+    hint = None
+    inputs, own = {}, {}
+    try:
+        inputs = given_inputs(plan, options.inputs, json_text=json_text, empty=options.empty, none=options.none)
+    except InputsError as error:
+        problems += error.problems
+    try:
+        own = run_options(options)
+    except InputsError as error:
+        problems += error.problems
+        hint = error.hint
+    if options.out_file and (wrong := what_forbids_writing(Path(options.out_file), options.run_dir)):
+        problems.append(Problem(f"-o {options.out_file}: {wrong}"))
+    if problems:
+        raise InputsError(problems, hint=hint)
+    return inputs, own
+
+
+def what_forbids_writing(path: Path, run_dir: str) -> str:
+    """Why a file cannot be written once the run is over, or nothing: who has waited for hours is not to learn it then.
+
+    :param run_dir: where the run's folder will be made, with the folders above it.
+    """
+    folder = path.absolute().parent
+    made = Path(os.path.expanduser(run_dir)).absolute()  # noqa: PTH111 - ~nobody stays as it is
+    if path.is_dir():
+        return os.strerror(errno.EISDIR)
+    if not path.exists() and folder in (made, *made.parents) and not folder.exists():
+        return ""
+    if not path.exists() and not folder.is_dir():
+        return os.strerror(errno.ENOTDIR if folder.exists() else errno.ENOENT)
+    return "" if os.access(path if path.exists() else folder, os.W_OK) else os.strerror(errno.EACCES)
 
 
 @dataclass

@@ -18,12 +18,13 @@ CONTAINERS_VARIABLE = "AIRFLOW_WDL_ECS_CONTAINERS"
 LEAST_DISK = 1 << 30
 """Bytes that should be free: the embedded S3 keeps every input and output, and containers work on copies."""
 
-_WAYS = {
+WAYS = {
     "plain": "commands run as plain processes of this machine, with its programs: images are ignored",
     "bwrap": "commands run in bubblewrap, with this machine's programs: images are ignored",
     "docker": "commands run in Docker, with their images",
     "podman": "commands run in Podman, with their images",
 }
+"""What each way of running containers is, in words."""
 
 
 def machine_checks(home: AirflowHome, environment: Mapping[str, str] = os.environ) -> list[Check]:
@@ -76,7 +77,7 @@ def containers(wanted: str) -> Iterator[Finding]:
         return
     better = list(PROBES)[: list(PROBES).index(way)] if wanted == "auto" else []
     why = "; ".join(f"{name}: {PROBES[name]()}" for name in better)
-    yield ok(_WAYS[way] + (f" ({why})" if why else ""))
+    yield ok(WAYS[way] + (f" ({why})" if why else ""))
 
 
 def disk(home: AirflowHome) -> Iterator[Finding]:

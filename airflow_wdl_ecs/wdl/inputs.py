@@ -75,6 +75,17 @@ def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
         An input whose type has no null, but which has a default, may be null: then it is left out.
     :raises InputsError: with everything that is missing, unknown, given twice or not of its type.
     """
+    bound, problems = check_inputs(plan, values)
+    if problems:
+        raise InputsError(problems)
+    return bound
+
+
+def check_inputs(plan: Plan, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """What `bind_inputs` gives of the inputs that are right, and what it would raise of the others.
+
+    It is for who has more to say of the inputs, such as whether their files are there.
+    """
     inputs = {found.name: found for found in plan.inputs}
     problems: list[Problem] = []
     given: dict[str, str] = {}
@@ -99,9 +110,7 @@ def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, found in inputs.items():
         if found.required and name not in given:
             problems.append(Problem(f"missing input {name} ({found.type})"))
-    if problems:
-        raise InputsError(problems)
-    return bound
+    return bound, problems
 
 
 def _bind(plan: Plan, found: Input | None, name: str, value: Any) -> dict[str, Any]:

@@ -71,3 +71,31 @@ def test_what_is_on_the_web_is_fetched_once(plan: Plan, tmp_path: Path, monkeypa
     assert Path(first).read_text() == "text"
     with pytest.raises(InputsError, match="cannot fetch http://h/gone: nobody there"):
         fetched(plan, {"files": ["http://h/gone"]}, tmp_path)
+
+
+def test_what_is_wrong_with_files_is_told_beside_all_else(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputsError) as error:
+        given_inputs(plan, ["files=elsewhere", "x=much", "w.m=3"], json_text='{"w.n": "one"}')
+    assert error.value.message.splitlines() == [
+        "input x: expected Float: 'much' is not a number of this type",
+        "unknown input w.m",
+        """input w.n: expected Int?: "one" is not Int?""",
+        "input files: no such file: elsewhere",
+    ]
+
+
+def test_a_file_is_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = compile_wdl("version 1.2\nworkflow w { input { File file  Directory folder } }\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").write_text("")
+    with pytest.raises(InputsError) as error:
+        given_inputs(both, ["file=a", "folder=b"])
+    assert error.value.message.splitlines() == [
+        "input file: a is a directory, and the input wants a File",
+        "input folder: b is a file, and the input wants a Directory",
+    ]
+    assert given_inputs(both, ["file=b", "folder=a/"]) == {"file": f"{tmp_path}/b", "folder": f"{tmp_path}/a"}

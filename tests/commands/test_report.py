@@ -12,7 +12,7 @@ import pytest
 from airflow_wdl_ecs import host, report_reading
 from airflow_wdl_ecs.attempts import Stop, Times
 from airflow_wdl_ecs.cli import main
-from airflow_wdl_ecs.commands.report import CACHE_LINES, seconds
+from airflow_wdl_ecs.commands.report import CACHE_LINES, LONGEST_VALUE, seconds
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.ledger import keep_stop
 from airflow_wdl_ecs.reasons import Reason, keep_of_shard, keep_of_task
@@ -252,3 +252,23 @@ def test_lengths_of_time() -> None:
         "2 min",
         "2 h 01 min",
     ]
+
+
+def test_a_large_value_leaves_room_for_all_else(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    big = FabricatedRun(run.store._s3, run_id="big", inputs={"lanes": [[1] * 3000, [2]]})
+    big.shard("work", (0, 0), attempt())
+    whole = json.dumps([[1] * 3000, [2]])
+    assert main(["report", "samples/big"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  lanes = "))
+    assert line == f"  lanes = {whole[:LONGEST_VALUE]}... ({len(whole)} characters, which --json has)"
+    assert main(["report", "samples/big", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["inputs"] == {"lanes": [[1] * 3000, [2]]}
+
+
+def test_what_a_reason_says_is_not_said_again(run: FabricatedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run.layout.attempt("work", (0, 1), 0)
+    reason = f"no file\nthe last lines of its stderr:\n  no luck\neverything of the attempt is in {folder}"
+    keep_of_shard(run.store, "work", (0, 1), Reason(1, reason, 2e9))
+    assert main(["report", NAME]) == 0
+    text = capsys.readouterr().out
+    assert [text.count(words) for words in ("no file", "stderr:", "no luck", folder)] == [1, 1, 1, 1]

@@ -11,7 +11,7 @@ import pytest
 from airflow_wdl_ecs.cli import main
 from airflow_wdl_ecs.commands.given_inputs import joined
 from airflow_wdl_ecs.commands.progress import Progress
-from airflow_wdl_ecs.commands.run import make_run_folder, write_result
+from airflow_wdl_ecs.commands.run import make_run_folder, what_forbids_writing, write_result
 from airflow_wdl_ecs.errors import InputsError
 from airflow_wdl_ecs.plan import Plan
 
@@ -120,3 +120,35 @@ def test_the_default_inputs_of_an_archive(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out) == {"w.n": 1}
     assert main(["run", str(tmp_path), "-j", "n=2"]) == 0
     assert json.loads(capsys.readouterr().out) == {"w.n": 2}
+
+
+def test_all_that_is_wrong_is_told_at_once_and_before_there_is_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = tmp_path / "w.wdl"
+    flow.write_text("version 1.0\nworkflow w { input { Int n } }\n")
+    words = ["-d", f"{tmp_path}/runs", "-o", f"{tmp_path}/nowhere/out.json", "--tag", "x", "--publish-to", "results/"]
+    assert main(["run", str(flow), *words, "n=one"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "input n: expected Int: 'one' is not a number of this type",
+        "--tag x: not KEY=VALUE",
+        "publish-to is 'results/', not an S3 prefix, s3://BUCKET/PREFIX/",
+        f"-o {tmp_path}/nowhere/out.json: No such file or directory",
+        "-d DIR puts outputs into a folder of this machine",
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_where_the_result_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    wrong = {
+        path: what_forbids_writing(Path(path), "made/here/.")
+        for path in ("file", "new.json", "made/here/new.json", "made/new.json", "elsewhere/new.json", ".", "file/new")
+    }
+    assert {path: why for path, why in wrong.items() if why} == {
+        "elsewhere/new.json": "No such file or directory",
+        ".": "Is a directory",
+        "file/new": "Not a directory",
+    }
+    assert what_forbids_writing(Path("/dev/stdout"), "") == ""

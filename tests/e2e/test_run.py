@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -366,6 +367,12 @@ def test_status_logs_and_wrong_token(cli: CommandLine) -> None:
     cli("local", "start")
     status = cli("local", "status")
     assert "scheduler (" in status.out
+    assert ", since 20" in status.out
+    assert re.search(r"^containers: commands run .+ images", status.out, re.MULTILINE)
+    told = [line.partition("=") for line in cli("local", "env").out.splitlines()]
+    aws = json.loads((cli.home / "aws" / "aws.json").read_text())
+    assert ("export AWS_ENDPOINT_URL", "=", aws["url"]) in told
+    assert ("export AWS_ACCESS_KEY_ID", "=", aws["access_key"]) in told
     assert str(cli.home) in status.out
     assert "scheduler" in cli("local", "logs", "service").out
     unknown = cli("local", "logs", "nonesuch")
