@@ -84,6 +84,23 @@ def hurried_clients(settings: EcsSettings) -> Clients:
     return client
 
 
+def has_connection(settings: EcsSettings) -> bool:
+    """Whether Airflow has the connection that the settings name; without it, clients have boto3's own chain.
+
+    One that it cannot look for or cannot read counts: the client that is made of it says what is wrong.
+    """
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    try:
+        AwsBaseHook.get_connection(settings.aws_conn_id or "")
+    except AirflowNotFoundException:
+        return False
+    except Exception:
+        return True
+    return True
+
+
 _Which = tuple[str | None, str | None, str]
 _clients: dict[_Which, Any] = {}
 _clients_lock = threading.Lock()

@@ -238,9 +238,20 @@ def to_json(report: RunReport | CallReport | ShardReport) -> Any:
 
 
 def call_report(
-    id: str, name: str, task: str, shards: Iterable[ShardReport], *, command: str = "", unread: int = 0, scattered: bool
+    id: str,
+    name: str,
+    task: str,
+    shards: Iterable[ShardReport],
+    *,
+    command: str = "",
+    unread: int = 0,
+    scattered: bool,
+    over: bool = False,
 ) -> CallReport:
-    """What is told of a call."""
+    """What is told of a call.
+
+    :param over: whether its run is known to have ended, so that what has not been started never will be.
+    """
     found = sorted(shards, key=lambda shard: (ORDER.index(shard.state), indices(shard.key)))
     counted = Counter(shard.state for shard in found)
     counts: dict[State, int] = {state: counted[state] for state in ORDER if counted[state]}
@@ -253,8 +264,8 @@ def call_report(
         known = [some[phase] for some in spent if phase in some]
         if known:
             seconds[phase] = median(known)
-    state = overall(counts) if counts else "not_started"
-    done = state in ("succeeded", "failed") and all(end is not None for end in ends)
+    state = overall(counts, over=over) if counts else "not_started"
+    done = (over or state in ("succeeded", "failed")) and all(end is not None for end in ends)
     return CallReport(
         id=id,
         name=name,
@@ -274,11 +285,15 @@ def call_report(
     )
 
 
-def overall(counts: Mapping[State, int]) -> State:
-    """The state of many things together: a failure counts most, then what is under way."""
+def overall(counts: Mapping[State, int], *, over: bool = False) -> State:
+    """The state of many things together: a failure counts most, then what is under way.
+
+    :param over: nothing goes on any more, so a part that is done does not mean that the others are to come.
+    """
     if counts.get("failed"):
         return "failed"
-    if counts.get("running") or (counts.get("succeeded") and (counts.get("waiting") or counts.get("not_started"))):
+    to_come = not over and (counts.get("waiting") or counts.get("not_started"))
+    if counts.get("running") or (counts.get("succeeded") and to_come):
         return "running"
     return next(state for state in ORDER if counts.get(state)) if any(counts.values()) else "not_started"
 

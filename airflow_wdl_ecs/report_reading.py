@@ -24,6 +24,7 @@ from .prices import Prices, packaged
 from .reasons import Reason, read_of_shard, read_of_tasks, redacted
 from .recent import Recent
 from .report import (
+    ENDED,
     CallReport,
     Instance,
     RunReport,
@@ -306,6 +307,7 @@ class _Reader:
                 command=self.plan.tasks[call.task].command,
                 unread=unread[call.id],
                 scattered=bool(self.plan.scatters(call.section)),
+                over=self.told is not None and self.told.state in ENDED,
             )
             for call in calls
         )

@@ -50,6 +50,21 @@ def test_a_connection_that_was_mended_is_taken_up_without_a_restart(
     assert clients("ecs") is mended
 
 
+def test_whether_airflow_has_the_connection_that_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    def get_connection(name: str) -> None:
+        if name != "aws_genomics":
+            raise AirflowNotFoundException(name) if name == "aws_default" else ValueError("a secret that is no JSON")
+
+    monkeypatch.setattr(AwsBaseHook, "get_connection", get_connection)
+    answers = {
+        name: host.has_connection(EcsSettings(aws_conn_id=name)) for name in ("aws_genomics", "aws_default", "broken")
+    }
+    assert answers == {"aws_genomics": True, "aws_default": False, "broken": True}
+
+
 def test_requests_name_their_caller_without_a_search_of_the_stack(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -68,6 +68,20 @@ def test_the_state_of_many(counts: dict, state: str) -> None:
     assert overall(counts) == state
 
 
+def test_nothing_is_under_way_in_a_run_that_is_over() -> None:
+    assert overall({"not_started": 2, "succeeded": 398}, over=True) == "not_started"
+    assert overall({"failed": 1, "not_started": 2, "succeeded": 3}, over=True) == "failed"
+    assert overall({"succeeded": 3, "skipped": 1}, over=True) == "succeeded"
+    shards = [
+        shard_report("work", key, attempts, None, run_has_outputs=False)
+        for key, attempts in (("0", [SUCCEEDED]), ("1", []))
+    ]
+    going_on = call_report("work", "work", "work", shards, scattered=True)
+    assert (going_on.state, going_on.ended) == ("running", None)
+    ended = call_report("work", "work", "work", shards, scattered=True, over=True)
+    assert (ended.state, ended.ended) == ("not_started", T0 + 60)
+
+
 def test_the_phases_of_an_attempt_that_ended() -> None:
     found = {phase.name: (phase.started - T0, phase.ended - T0) for phase in phases(SUCCEEDED)}
     assert found == {

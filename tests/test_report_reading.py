@@ -104,6 +104,22 @@ def test_what_airflow_says_counts(s3: FakeS3) -> None:
     }
 
 
+def test_a_call_that_some_shards_never_began_does_not_run_in_a_run_that_has_ended(s3: FakeS3) -> None:
+    run = FabricatedRun(s3)
+    section = run.plan.scatters(run.plan.call_by_id["work"].section)[0].id
+    run.store.write_division(section, {"shards": 2, "chunk": 1})
+    run.shard("sum_lane", (0,), attempt())
+    instances = {
+        ("sum_lane", 0): Instance("sum_lane", 0, "success", 1),
+        ("sum_lane", 1): Instance("sum_lane", 1, "upstream_failed", 0),
+    }
+    for airflow, state in (("running", "running"), ("failed", "not_started")):
+        report = read_report(run.store, Told(airflow, instances), only="sum_lane")
+        assert report is not None
+        assert (report.calls[0].state, report.calls[0].ended is None) == (state, airflow == "running")
+        assert report.calls[0].counts == {"not_started": 1, "succeeded": 1}
+
+
 def test_operators_on_their_own_have_runs_within_the_run(s3: FakeS3) -> None:
     run = FabricatedRun(s3, "task_alone", inputs={}, scope="align[3]")
     call = run.plan.calls[0].id

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ..doctor.findings import Check, Finding, Verdict, examine, problem
@@ -145,7 +146,7 @@ def _of_deployment(options: argparse.Namespace) -> list[Check] | None:
     from ..doctor.deployment import CHECKS, Deployment, deployment_checks
     from ..doctor.trial import Trial
     from ..ecs.settings import EcsSettings
-    from ..host import airflow_clients, hurried_clients, resolve_settings
+    from ..host import airflow_clients, has_connection, hurried_clients, resolve_settings
 
     given = EcsSettings.from_options({}, _overrides(options.set))
     try:
@@ -159,7 +160,8 @@ def _of_deployment(options: argparse.Namespace) -> list[Check] | None:
         return None
     told = _Told(options.verbose)
     task = Trial(settings, airflow_clients(settings), told, _say, options.image, options.disk, options.limit)
-    return deployment_checks(Deployment(settings, hurried_clients(settings)), task if options.task else None)
+    examined = Deployment(settings, hurried_clients(settings), partial(has_connection, settings))
+    return deployment_checks(examined, task if options.task else None)
 
 
 def _unreadable(problems: list[Finding], names: tuple[str, ...]) -> list[Check]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..aws import Clients, aws_errors, error_code
 from ..ecs.settings import EcsSettings, how_to_set
-from ..errors import WdlEcsError
+from ..errors import SettingsError, WdlEcsError
 from .findings import OUT_OF_REACH, Finding, ok, problem, skipped
 
 _CLUSTER_ARN = re.compile(r"arn:[^:]*:ecs:([^:]+):\d{12}:cluster/")
@@ -54,9 +54,18 @@ def _identity(sts: Any) -> Identity:
     return Identity(str(answer["Account"]), str(answer["Arn"]))
 
 
-def credentials(settings: EcsSettings, clients: Clients) -> Iterator[Finding]:
-    """Whether AWS takes the credentials, and for whom."""
-    connection = f"the connection {settings.aws_conn_id}" if settings.aws_conn_id else "boto3's own chain"
+def credentials(
+    settings: EcsSettings, clients: Clients, connected: Callable[[], bool] = lambda: True
+) -> Iterator[Finding]:
+    """Whether AWS takes the credentials, and for whom.
+
+    :param connected: whether Airflow has the connection that the settings name.
+    """
+    named = settings.aws_conn_id
+    chained = not named or not connected()
+    connection = f"the connection {named}"
+    if chained:
+        connection = "boto3's own chain" + (f": Airflow has no connection {named}" if named else "")
     try:
         with aws_errors("the credentials of", connection):
             sts = clients("sts")
@@ -67,7 +76,14 @@ def credentials(settings: EcsSettings, clients: Clients) -> Iterator[Finding]:
         mend = f"check the Airflow connection that aws_conn_id names; set {how_to_set('aws_conn_id')}"
         yield problem(f"no AWS client comes of {connection}: {type(error).__name__}: {error}", mend)
         return
-    found = _identity(sts)
+    try:
+        found = _identity(sts)
+    except SettingsError as error:
+        if not chained:
+            raise
+        make = f"make the Airflow connection {named}" if named else f"set {how_to_set('aws_conn_id')}"
+        yield problem(f"{error.message} ({connection})", f"{make}, or give this machine a role")
+        return
     yield ok(f"account {found.account}, region {sts.meta.region_name}, as {found.arn} ({connection})")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -25,10 +25,12 @@ class Deployment:
     """What is examined.
 
     :param clients: which give up soon, since a person waits.
+    :param connected: whether Airflow has the connection that the settings name.
     """
 
     settings: EcsSettings
     clients: Clients = field(repr=False)
+    connected: Callable[[], bool] = field(default=lambda: True, repr=False)
 
     @cached_property
     def region(self) -> str:
@@ -70,7 +72,7 @@ def embedded_checks(d: Deployment) -> list[Check]:
     s, c = d.settings, d.clients
     return [
         Check("settings", partial(_settings, s)),
-        Check("credentials", partial(account.credentials, s, c), needed=False),
+        Check("credentials", partial(account.credentials, s, c, d.connected), needed=False),
         Check("cluster", lambda: account.cluster(s, d.region, d.cluster), ("credentials",), needed=False),
         Check("bucket", lambda: places.bucket(s, c("s3"), d.region), ("credentials",)),
         Check("log group", lambda: places.log_group(s, c("logs"), d.region), ("credentials",), needed=False),

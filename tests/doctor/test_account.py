@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
 
 from airflow_wdl_ecs.doctor import account
@@ -59,6 +59,23 @@ def test_credentials_that_are_not_taken_are_a_problem() -> None:
     assert found.verdict == "problem"
     assert "aws_conn_id" in found.mend
     assert account.known_identity(lambda name: sts) is None
+
+
+def test_without_the_connection_it_is_said_whose_the_credentials_are(ecs: Any) -> None:
+    found = looked(account.credentials(EcsSettings(), lambda name: boto3.client(name, REGION), lambda: False))
+    assert found.verdict == "ok"
+    assert found.found.endswith("(boto3's own chain: Airflow has no connection aws_default)")
+
+
+def test_without_the_connection_and_credentials_either_can_be_made() -> None:
+    sts = FakeEcs(get_caller_identity=[NoCredentialsError()])
+    for name, mend in (("aws_default", "make the Airflow connection aws_default"), ("", "set [wdl_ecs] aws_conn_id")):
+        settings = EcsSettings(aws_conn_id=name)
+        found = looked(account.credentials(settings, lambda service: sts, lambda: False))
+        assert found.verdict == "problem"
+        assert "boto3's own chain" in found.found
+        assert found.mend.startswith(mend)
+        assert found.mend.endswith("or give this machine a role")
 
 
 def test_a_connection_of_which_no_client_comes_is_a_problem() -> None:

@@ -7,6 +7,7 @@ import { h, seconds, moment, clock } from "./elements.js";
 
 const FIRST_SHARDS = 25;
 const MORE_SHARDS = 200;
+const MOST_SHARDS = 1000; // of a call at a time: as many as the server gives in one answer
 const PACE = 4000; // milliseconds between two looks at a run that is on
 const STATES = {
   failed: "failed",
@@ -73,9 +74,12 @@ class View {
   /** Draws everything anew; what has the focus keeps it. */
   draw() {
     const root = this.content.getRootNode();
-    const key = root.activeElement?.dataset.key;
+    const active = root.activeElement;
+    const key = active?.dataset.key;
+    const same = () => [...root.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)];
+    const place = key ? same().indexOf(active) : -1; // a shard that failed has its links twice
     this.content.replaceChildren(...[this.problem && this.complaint(), ...this.parts()].filter(Boolean));
-    if (key) root.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+    if (key) (same()[place] ?? same()[0])?.focus({ preventScroll: true });
   }
 
   complaint() {
@@ -104,7 +108,7 @@ class ListView extends View {
       h(
         "tr",
         { "data-testid": "run-row" },
-        h("td", {}, h("a", { href: airflow.reportTab(run.dag_id, run.run_id), "data-key": run.run_id }, run.dag_id)),
+        h("td", {}, h("a", { href: airflow.reportTab(run.dag_id, run.run_id), "data-key": `${run.dag_id}/${run.run_id}` }, run.dag_id)),
         h("td.code", {}, run.run_id),
         h("td", {}, state(run.state)),
         h("td", {}, moment(run.started)),
@@ -128,7 +132,7 @@ class RunView extends View {
     this.run = { dagId: wanted.dagId, runId: wanted.runId, scope: wanted.scope };
     this.open = new Set();
     this.logs = new Map(); // of an attempt and a name: the element that shows the text
-    this.more = new Map(); // of a call: how many shards are wanted, and those that there are
+    this.more = new Map(); // of a call: which of its shards are wanted, from which on and how many, and those that there are
     this.chosen = null; // in a task instance's tab: its call, and its own shards
   }
 
@@ -173,7 +177,7 @@ class RunView extends View {
 
   async askMore(call) {
     const wanted = this.more.get(call);
-    const answer = await airflow.shards(this.run, { call, limit: wanted.count });
+    const answer = await airflow.shards(this.run, { call, offset: wanted.offset, limit: wanted.count });
     this.more.set(call, { ...wanted, shards: answer.shards });
   }
 
@@ -290,13 +294,13 @@ class RunView extends View {
     const entries = Object.entries(this.report.defaults);
     if (!entries.length) return null;
     const rows = entries.flatMap(([name, text]) => [h("dt", {}, name), h("dd.code", {}, text)]);
-    return h("details.muted", {}, h("summary", {}, `${entries.length} with their defaults`), h("dl.values", {}, rows));
+    return this.fold("details.muted", "defaults", `${entries.length} with their defaults`, h("dl.values", {}, rows));
   }
 
   values(title, name, values, more) {
     if (!values) return null;
     const entries = Object.entries(values);
-    const rows = entries.map(([key, value]) => [h("dt", {}, key), h("dd", {}, this.value(value))]);
+    const rows = entries.map(([key, value]) => [h("dt", {}, key), h("dd", {}, this.value(value, `${name} ${key}`))]);
     return h(
       "section",
       { "data-testid": name },
@@ -306,17 +310,23 @@ class RunView extends View {
     );
   }
 
-  /** A WDL value: files are links, long arrays fold. */
-  value(value) {
+  /** What opens and closes, and stays as its reader has left it when everything is drawn anew. */
+  fold(what, key, text, ...content) {
+    const flip = ({ currentTarget }) => (currentTarget.open ? this.open.add(key) : this.open.delete(key));
+    return h(what, { open: this.open.has(key), ontoggle: flip }, h("summary", { "data-key": `fold ${key}` }, text), ...content);
+  }
+
+  /** A WDL value: files are links, long arrays fold; `place` is where in the run it is. */
+  value(value, place) {
     if (typeof value === "string" && value.startsWith("s3://")) return this.file(value);
     if (Array.isArray(value) && value.length) {
-      const items = h("ol", { start: 0 }, value.slice(0, 1000).map((item) => h("li", {}, this.value(item))));
+      const items = h("ol", { start: 0 }, value.slice(0, 1000).map((item, index) => h("li", {}, this.value(item, `${place}/${index}`))));
       const rest = value.length > 1000 && h("p.muted", {}, `and ${value.length - 1000} more`);
       if (value.length <= 5) return items;
-      return h("details", {}, h("summary", {}, `${value.length} values`), items, rest);
+      return this.fold("details", place, `${value.length} values`, items, rest);
     }
     if (value !== null && typeof value === "object" && Object.keys(value).length) {
-      return h("dl.values", {}, Object.entries(value).flatMap(([key, one]) => [h("dt", {}, key), h("dd", {}, this.value(one))]));
+      return h("dl.values", {}, Object.entries(value).flatMap(([key, one]) => [h("dt", {}, key), h("dd", {}, this.value(one, `${place}/${key}`))]));
     }
     return h("span.code", {}, typeof value === "string" ? value : JSON.stringify(value));
   }
@@ -400,28 +410,42 @@ class RunView extends View {
 
   shardsOf(call) {
     if (this.chosen?.call === call.id && this.wanted.taskId) return this.chosen.shards;
-    const more = this.more.get(call.id)?.shards ?? call.shards;
-    const chosen = this.chosen?.call === call.id && this.wanted.shard ? this.chosen.shards : [];
+    const { offset = 0, shards: more = call.shards } = this.more.get(call.id) ?? {};
+    const chosen = this.chosen?.call === call.id && this.wanted.shard && !offset ? this.chosen.shards : [];
     return [...chosen, ...more.filter(({ key }) => !chosen.some((one) => one.key === key))];
   }
 
   callDetails(call, shown, total, single, axis) {
     const spent = Object.entries(call.seconds).map(([name, length]) => `${PHASES[name][0]} ${seconds(length)}`);
-    const rest = !this.wanted.taskId && total - call.unread - shown.length;
-    const showMore = () => {
-      this.more.set(call.id, { count: Math.min(1000, shown.length + MORE_SHARDS) });
-      this.look();
-    };
     return h(
       "div.details",
       {},
-      !single && spent.length ? h("p.muted", {}, `median of the shards: ${spent.join(" · ")}; ${call.attempts} ECS tasks`) : null,
+      !single && spent.length ? h("p.muted", {}, `median of the shards: ${spent.join(" · ")}; ${call.attempts} ECS task${call.attempts === 1 ? "" : "s"}`) : null,
       usage(call.usage, !single),
       call.unread ? h("p.muted", { role: "status" }, `${call.unread} more shards are being read`) : null,
       single ? this.attempts(shown[0]) : shown.map((shard) => this.shard(shard, axis)),
-      rest > 0 && h("p", {}, h("button", { onclick: showMore, "data-key": `more ${call.id}`, "data-testid": "more" }, `${rest} more`)),
-      call.command.trim() && h("details.template", {}, h("summary", {}, "command of the task"), h("pre", {}, call.command)),
+      !this.wanted.taskId && this.otherShards(call, shown.length, total - call.unread),
+      call.command.trim() && this.fold("details.template", `command ${call.id}`, "command of the task", h("pre", {}, call.command)),
     );
+  }
+
+  /** Buttons that show more shards of a call; when as many as a page holds are shown, those after or before them. */
+  otherShards(call, shown, all) {
+    const { offset = 0, count = FIRST_SHARDS } = this.more.get(call.id) ?? {};
+    const rest = all - offset - shown;
+    const button = (what, text, wanted) => {
+      const show = () => {
+        this.more.set(call.id, { ...this.more.get(call.id), ...wanted });
+        this.look();
+      };
+      return h("button", { onclick: show, "data-key": `${what} ${call.id}`, "data-testid": what }, text);
+    };
+    const next = count < MOST_SHARDS ? { count: Math.min(MOST_SHARDS, shown + MORE_SHARDS) } : { offset: offset + MOST_SHARDS };
+    const buttons = [
+      offset > 0 && button("before", `${offset} before these`, { offset: offset - MOST_SHARDS }),
+      rest > 0 && button("more", `${rest} more`, next),
+    ].filter(Boolean);
+    return buttons.length ? h("p.buttons", {}, buttons) : null;
   }
 
   shard(shard, axis) {
