@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .errors import EvaluationError
@@ -78,6 +79,14 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://") or not bucket:
         raise EvaluationError(f"not an s3:// URI: {uri}")
     return bucket, key if slash else ""
+
+
+def folders_above(uri: str) -> Iterator[str]:
+    """The folders that an object is in, innermost first, with their slashes; a folder's own URI is the first of its."""
+    at = uri.rfind("/")
+    while at > len("s3://"):
+        yield uri[: at + 1]
+        at = uri.rfind("/", 0, at)
 
 
 @dataclass(frozen=True)
