@@ -17,6 +17,7 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .aws import aws_errors, patient
@@ -292,10 +293,7 @@ def _put(s3: Any, uri: str, data: bytes) -> None:
 
 
 def _put_in_parts(s3: Any, uri: str, parts: Iterator[bytes]) -> None:
-    bucket, key = split_uri(uri)
-    where = {"Bucket": bucket, "Key": key}
-    with aws_errors("CreateMultipartUpload", uri):
-        where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
+    where = _begin(s3, uri)
     done: list[dict[str, Any]] = []
     try:
         for number, part in enumerate(parts, 1):
@@ -303,10 +301,19 @@ def _put_in_parts(s3: Any, uri: str, parts: Iterator[bytes]) -> None:
         with aws_errors("CompleteMultipartUpload", uri):
             s3.complete_multipart_upload(**where, MultipartUpload={"Parts": done})
     except BaseException:
-        # What is left of it would cost money, and is not to be seen.
-        with aws_errors("AbortMultipartUpload", uri):
+        # What is left of it would cost money, and is not to be seen; whatever hinders that, the failure before counts.
+        with suppress(WdlEcsError), aws_errors("AbortMultipartUpload", uri):
             s3.abort_multipart_upload(**where)
         raise
+
+
+@patient
+def _begin(s3: Any, uri: str) -> dict[str, str]:
+    """Begin an upload in parts: what its other requests name it by."""
+    bucket, key = split_uri(uri)
+    with aws_errors("CreateMultipartUpload", uri):
+        upload = s3.create_multipart_upload(Bucket=bucket, Key=key)
+    return {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]}
 
 
 @patient
