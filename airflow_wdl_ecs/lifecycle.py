@@ -209,9 +209,9 @@ async def _forget(
 ) -> dict[Shard, Success | None]:
     """Forget successes, by default those of earlier tries, here and in every process."""
     store, call = hosted.run.store, hosted.call
-    earlier = which
-    if earlier is None:
-        earlier = [s for s, success in successes.items() if success and success.try_number < hosted.try_number]
+    earlier = set(which or ())
+    if which is None:
+        earlier = {s for s, success in successes.items() if success and success.try_number < hosted.try_number}
     by = hosted.try_number if which is None else -hosted.try_number
     await in_thread(store.reopen)
     await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success, by) for shard in earlier))
