@@ -25,10 +25,9 @@ from .ledger import Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .reasons import keep_of_shard, reason_of, told_by_attempt
 from .run import Run
-from .sensitive import DiscreetLog, hide
+from .sensitive import DiscreetLog, Log, hide
 from .shard import Audience, HostedCall, ShardRun
 from .stops import stop_attempt
-from .story import Log
 from .submission import Starting, starting
 from .task import Outputs, TaskHandle
 

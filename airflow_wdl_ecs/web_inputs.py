@@ -24,9 +24,8 @@ from .aws import aws_errors, patient
 from .errors import InputsError, Problem, WdlEcsError
 from .layout import split_uri
 from .storage import RunStore
-from .wdl.web import MustBePublic, NoUrlError, RefusedAddressError, open_url, shown
+from .wdl.web import MustBePublic, NoUrlError, RefusedAddressError, is_web, open_url, shown
 
-WEB = ("http://", "https://")
 COPIES = "web.json"
 """What a run's folder has of its copies: digest of the URL -> where it is, its size and the server's ETag."""
 
@@ -42,11 +41,6 @@ TRIES = 4
 _SECONDS = 60
 _LONGEST_NAME = 255
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-def is_web(path: str) -> bool:
-    """Whether a file is on the web."""
-    return path.startswith(WEB)
 
 
 def copied(s3: Any, store: RunStore, urls: Iterable[str], *, named: Iterable[str] = ()) -> dict[str, str]:
