@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ..attempts import Attempt
 from ..aws import Clients, aws_errors, error_code
-from ..ecs.console import folder_page, is_amazon, log_page, task_page
+from ..ecs.console import folder_page, is_amazon, log_page, region_of, task_page
 from ..ecs.request import log_stream
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import SettingsError, WdlEcsError
@@ -245,7 +245,7 @@ def _log_of(attempt: Attempt) -> tuple[str, str]:
 
 
 def _console_links(attempt: dict[str, Any]) -> dict[str, str]:
-    region = (attempt["arn"].split(":") + [""] * 4)[3]
+    region = region_of(attempt["arn"])
     if not region:
         return {}
     links = {"task": task_page(attempt["arn"], attempt["cluster"])}
