@@ -25,7 +25,7 @@ from .errors import CallError, EvaluationError, WdlEcsError
 from .preparation import Prepared
 from .remains import last_words, result_of, staging_log, what_is_not_whole
 from .run import Run
-from .story import Log
+from .sensitive import Log
 from .task import Outputs, TaskRequest, TaskResult
 
 STDERR_LINES = 20

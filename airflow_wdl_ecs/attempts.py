@@ -224,8 +224,3 @@ def digest_of(task: str, inputs: Mapping[str, Any]) -> str:
     :param task: the task's source. :param inputs: their own order counts for nothing, that of a Map in them does.
     """
     return hashlib.sha256(json.dumps([task, dict(sorted(inputs.items()))]).encode()).hexdigest()[:16]
-
-
-def as_failure(attempt: Attempt) -> dict[str, Any]:
-    """What a CallError says of an attempt."""
-    return {"kind": attempt.kind or "", "exit_code": attempt.exit_code}

@@ -68,6 +68,9 @@ _BROKEN = frozenset(
 )
 """Names of the client's errors for a connection that breaks off, before or in an answer, or that others answer."""
 
+ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+"""Error codes of S3 for an object that is not there."""
+
 PATIENCE = 120.0
 """Seconds for which what blocks on S3 and fails is tried again: a call may have run for hours."""
 

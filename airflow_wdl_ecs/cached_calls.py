@@ -20,10 +20,11 @@ from .call_cache import IMAGE, CacheLayout, Entry, Key, read_entry, read_parts, 
 from .call_keys import KeyedCall, RecordedFiles, versions
 from .ecs.image_digests import image_digest
 from .errors import WdlEcsError
+from .given_files import may_take
 from .layout import shard_key
 from .preparation import Prepared
-from .run import Run, may_take
-from .story import Log
+from .run import Run
+from .sensitive import Log
 from .task import CallIdentity, Outputs
 
 SHORT = "call cache"
@@ -64,7 +65,7 @@ class ShardCache:
             unfit = self._unfit(prepared)
             key = None if unfit else await self._key(prepared)
             if key is None:
-                return self._without("not used", unfit or self._without_digest(prepared))
+                return self._without("not used", unfit or await self._without_digest(prepared))
             self._looked, self.key = key, key.digest
             if cleared or self._mode == "refresh":
                 why = "the call was cleared, so that it runs again" if cleared else "the run refreshes it"
@@ -193,8 +194,10 @@ class ShardCache:
             return "the call is given a file that the workflow wrote, in which there may be a secret"
         return ""
 
-    def _without_digest(self, prepared: Prepared) -> str:
-        return f"the digest of image {prepared.request.image} is not known, and call_cache_tags is false"
+    async def _without_digest(self, prepared: Prepared) -> str:
+        name = prepared.request.image
+        image = await in_thread(image_digest, name, self._run.clients)
+        return f"the digest of image {name} is not known ({image.why_not}), and call_cache_tags is false"
 
 
 def shard_cache(run: Run, identity: CallIdentity, inputs: Mapping[str, Any], log: Log) -> tuple[ShardCache | None, str]:

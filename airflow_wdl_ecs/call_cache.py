@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from .layout import key_safe, shard_key
-from .plan import Shard
+from .plan import UNREADABLE, Shard
 from .storage import Version
 from .task import Outputs
 
@@ -104,7 +104,7 @@ def read_entry(data: bytes) -> Entry | None:
     """An entry of its JSON, or None if it is none of this format."""
     try:
         entry = _ENTRY.decode(data)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return entry if entry.format == FORMAT else None
 
@@ -113,7 +113,7 @@ def read_parts(data: bytes | None) -> dict[str, str] | None:
     """The parts of the key that a call last had, of their JSON; None if they are not known."""
     try:
         return None if data is None else _PARTS.decode(data)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from .aws import aws_errors, patient, side_by_side
 from .errors import AwsError, SettingsError, WdlEcsError
-from .layout import Layout, name_of, split_uri
+from .layout import Layout, folders_above, name_of, split_uri
 from .plan import Plan
 from .storage import OUTPUTS, REOPENED, RunStore
 
@@ -181,7 +181,7 @@ def intermediates(store: RunStore, named: Collection[str]) -> Cleaning:
         group = _group(uri[len(folder) :], size)
         if group is None:
             continue
-        if uri in named or any(above in folders for above in _above(uri)):
+        if uri in named or any(above in folders for above in folders_above(uri)):
             kept, kept_bytes = kept + 1, kept_bytes + size
             continue
         counts[group] += 1
@@ -210,14 +210,6 @@ def _group(path: str, size: int) -> str | None:
     call, inner = name_of(matched[1]) or matched[1], matched[2]
     large_log = inner in ("stdout", "stderr") and size > LARGEST_LOG
     return call if inner.startswith("work/") or large_log else None
-
-
-def _above(uri: str) -> Iterator[str]:
-    """The folders that a file is in, with their slashes."""
-    at = uri.rfind("/")
-    while at > len("s3://"):
-        yield uri[: at + 1]
-        at = uri.rfind("/", 0, at)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .attempts import Attempt
+from .ecs.console import region_of
 from .prices import Prices
 
 SECONDS = 3600
@@ -151,7 +152,7 @@ def _priced(used: Cost, attempt: Attempt, prices: Prices) -> Cost:
     }
     wanted = {name: quantity for name, quantity in quantities.items() if quantity}
     if wanted:
-        where = (capacity_of(attempt), _region(attempt), attempt.architecture)
+        where = (capacity_of(attempt), region_of(attempt.arn), attempt.architecture)
         price = prices.find(*where)
         if price is None:
             return replace(used, unpriced=1, why=(_without_price(*where),))
@@ -166,8 +167,3 @@ def _priced(used: Cost, attempt: Attempt, prices: Prices) -> Cost:
 def _without_price(capacity: str, region: str, architecture: str) -> str:
     what = f"{capacity or 'unknown capacity'} in {region or 'an unknown region'}"
     return f"no price for {what} ({architecture or 'CPU architecture not recorded'})"
-
-
-def _region(attempt: Attempt) -> str:
-    """The region of an ECS task: the fourth part of its ARN."""
-    return (attempt.arn.split(":") + [""] * 4)[3]

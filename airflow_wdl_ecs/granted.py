@@ -10,21 +10,23 @@ import threading
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
+from .layout import folders_above
+
 
 class Granted:
-    """URIs that may be read: files, and folders (which end in ``/``) with all that is below; any thread may use it."""
+    """URIs that may be read: files, and folders (which end in ``/``) with all that is below; any thread may use it.
+
+    A call of ten thousand shards may be one of ten thousand hits, so nothing here looks at all that was granted.
+    """
 
     def __init__(self) -> None:
-        self._files: frozenset[str] = frozenset()
-        self._folders: tuple[str, ...] = ()
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
 
     def add(self, uris: Iterable[str]) -> None:
         """Let these be read as well."""
-        new = set(uris).difference(self._files, self._folders)
-        if new:
-            with _lock:
-                self._files |= {uri for uri in new if not uri.endswith("/")}
-                self._folders = tuple({*self._folders, *(uri for uri in new if uri.endswith("/"))})
+        for uri in uris:
+            (self._folders if uri.endswith("/") else self._files).add(uri)
 
     def covers(self, uri: str) -> bool:
         """Whether a file or folder is one of them or below one.
@@ -32,7 +34,7 @@ class Granted:
         :param uri: without ``.`` and ``..`` in its path.
         """
         folder = uri if uri.endswith("/") else f"{uri}/"
-        return uri in self._files or any(folder.startswith(one) for one in self._folders)
+        return uri in self._files or any(above in self._folders for above in folders_above(folder))
 
 
 _lock = threading.Lock()

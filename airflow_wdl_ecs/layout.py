@@ -4,8 +4,11 @@
 
     <workspace>/plans/<digest>.json
     <workspace>/runs/<dag>/<run>/run.json, inputs.json, outputs.json
+                                 reopened.json                        calls have run again since outputs.json
                                  publishing.json, published.json      what was copied to where outputs are published
+                                 cleaned.json                         when its intermediate files were deleted
                                  files/<sha256>/<name>                what write_lines() and the like made
+                                 web.json, web/<digest>/<name>        copies of inputs of the web (see ``web_inputs``)
                                  source/...                           the files beside the source that it names
                                  scatters/<section>.json              how its shards are divided
                                  failures/<task>/...                  why task instances failed (see ``reasons``)
@@ -15,12 +18,14 @@
                                                       failure.json    why its last try failed without one
                                                       <attempt>/      scripts, stdout, stderr, result.json, work/,
                                                                       stopped.json when ECS was told to stop it
+                                 tasks/<scope>/                       the same of a task group, or an operator alone
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .errors import EvaluationError
@@ -69,6 +74,25 @@ def shard_key(shard: Shard) -> str:
     return ".".join(map(str, shard)) or "_"
 
 
+def shard_of(key: str) -> Shard:
+    """The shard whose word `shard_key` is: ``(0, 3)`` of ``0.3``.
+
+    :raises ValueError: if it is none.
+    """
+    return () if key == "_" else tuple(int(index) for index in key.split("."))
+
+
+def scope_of(task_id: str, map_index: int | None) -> str:
+    """What tells the folder of an operator on its own from others of the DAG run (see `Layout`)."""
+    return task_id if map_index is None or map_index < 0 else f"{task_id}[{map_index}]"
+
+
+def instance_of_scope(scope: str) -> tuple[str, int]:
+    """The task id and map index whose `scope_of` it is; -1 outside mapped tasks."""
+    task_id, bracket, index = scope.removesuffix("]").rpartition("[")
+    return (task_id, int(index)) if bracket and index.isdecimal() else (scope, -1)
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an ``s3://`` URI.
 
@@ -80,12 +104,21 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key if slash else ""
 
 
+def folders_above(uri: str) -> Iterator[str]:
+    """The folders that an object is in, innermost first, with their slashes; a folder's own URI is the first of its."""
+    at = uri.rfind("/")
+    while at > len("s3://"):
+        yield uri[: at + 1]
+        at = uri.rfind("/", 0, at)
+
+
 @dataclass(frozen=True)
 class Layout:
     """The URIs of one run's things; every folder ends with ``/``.
 
     :param workspace: ``s3://bucket`` or ``s3://bucket/prefix``.
-    :param scope: tells several runs within one Airflow run apart: the task id of an operator on its own.
+    :param scope: tells several runs within one Airflow run apart: the id of a task group, or `scope_of` an operator on
+        its own.
     """
 
     workspace: str

@@ -25,10 +25,9 @@ from .ledger import Ledger, Success, is_deliberate_rerun
 from .plan import Shard
 from .reasons import keep_of_shard, reason_of, told_by_attempt
 from .run import Run
-from .sensitive import DiscreetLog, hide
+from .sensitive import DiscreetLog, Log, hide
 from .shard import Audience, HostedCall, ShardRun
 from .stops import stop_attempt
-from .story import Log
 from .submission import Starting, starting
 from .task import Outputs, TaskHandle
 
@@ -209,9 +208,9 @@ async def _forget(
 ) -> dict[Shard, Success | None]:
     """Forget successes, by default those of earlier tries, here and in every process."""
     store, call = hosted.run.store, hosted.call
-    earlier = which
-    if earlier is None:
-        earlier = [s for s, success in successes.items() if success and success.try_number < hosted.try_number]
+    earlier = set(which or ())
+    if which is None:
+        earlier = {s for s, success in successes.items() if success and success.try_number < hosted.try_number}
     by = hosted.try_number if which is None else -hosted.try_number
     await in_thread(store.reopen)
     await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success, by) for shard in earlier))

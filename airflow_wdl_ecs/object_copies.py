@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from .aws import aws_errors, error_code, patient, side_by_side
+from .aws import ABSENT, aws_errors, error_code, patient, side_by_side
 from .errors import EvaluationError, SettingsError, WdlEcsError
 from .layout import split_uri
 
@@ -28,7 +28,6 @@ PART = 512 * MIB
 MOST_PARTS = 10_000
 """Parts of an object (S3 user guide, "Amazon S3 multipart upload limits")."""
 
-_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 _ALGORITHMS = ("SHA256", "CRC64NVME", "SHA1", "CRC32C", "CRC32")
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
 
@@ -93,7 +92,7 @@ def _facts(s3: Any, uri: str) -> Facts:
         try:
             head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
-            if error_code(error) in _ABSENT:
+            if error_code(error) in ABSENT:
                 raise EvaluationError(f"{uri} is not there") from error
             raise
     kept = {name: head[name] for name in _KEPT if head.get(name)}
@@ -220,7 +219,7 @@ def _etag(s3: Any, uri: str) -> str | None:
         try:
             return str(s3.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
         except ClientError as error:
-            if error_code(error) not in _ABSENT:
+            if error_code(error) not in ABSENT:
                 raise
     return None
 

@@ -21,6 +21,7 @@ from airflow.triggers.base import StartTriggerArgs
 from packaging.version import Version
 
 from .errors import AuthorError
+from .layout import scope_of
 from .lineage import known_by, operator_lineage
 from .links import CALL_LINKS, EcsTaskLink, run_page
 from .plan import Plan
@@ -217,9 +218,7 @@ class WdlEcsTaskOperator(TemplatedInputs):
         """The call's id, and what tells this task instance's folder from others of the run, on its own."""
         if self.call is not None:
             return self.call, self.scope
-        index = context["ti"].map_index
-        scope = self.task_id if index is None or index < 0 else f"{self.task_id}[{index}]"
-        return self._plan.calls[0].id, scope
+        return self._plan.calls[0].id, scope_of(self.task_id, context["ti"].map_index)
 
     @cached_property
     def _plan(self) -> Plan:

@@ -17,10 +17,10 @@ from typing import Any
 from .attempts import Attempt, Stop
 from .aws import Clients, aws_errors, impatient, patient
 from .ecs.client import DESCRIBE_AT_ONCE
-from .ecs.request import attempt_prefix, attempt_try
+from .ecs.request import STARTED_BY, attempt_prefix, attempt_try
 from .ecs.settings import EcsSettings
 from .errors import AuthorError, AwsError, WdlEcsError
-from .layout import Layout, name_of
+from .layout import Layout, instance_of_scope, name_of, shard_of
 from .ledger import Ledger, keep_stop
 from .plan import Shard
 from .run import Run, open_run
@@ -29,7 +29,6 @@ from .storage import RunStore
 YOUNG = 120.0
 """Seconds for which a task may be in no ledger, since its host is just recording it."""
 
-STARTED_BY = "wdl-"
 ENDED_RUN = frozenset({"success", "failed"})
 ENDED_INSTANCE = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -223,9 +222,8 @@ class _Judge:
         call = run.plan.call_by_id.get(attempted.call)
         scope = run.scope
         if scope is not None and not any(task == f"{scope}.{attempted.call}" for task, _ in airflow.instances):
-            # An operator on its own: its scope is its task id, with the map index if it is mapped.
-            task, bracket, index = scope.rpartition("[")
-            return (task, int(index[:-1])) if bracket and index[:-1].isdigit() else (scope, -1)
+            # An operator on its own.
+            return instance_of_scope(scope)
         task = attempted.call if scope is None else f"{scope}.{attempted.call}"
         scatters = run.plan.scatters(call.section) if call else ()
         division = run.store.read_division(scatters[0].id) if scatters else None
@@ -276,12 +274,15 @@ def by_airflow(run: AirflowRun, task: str, index: int) -> str:
 
 
 def _attempted(folder: str) -> _Attempted | None:
+    """What the folder of an attempt says of it; None if it is none, which whoever may start tasks can name."""
     run, calls, rest = folder.rpartition("/calls/")
     parts = rest.strip("/").split("/")
-    if not calls or len(parts) != 3 or not parts[2].isdigit():
+    if not calls or len(parts) != 3 or not parts[2].isdecimal():
         return None
-    shard = () if parts[1] == "_" else tuple(int(part) for part in parts[1].split("."))
-    return _Attempted(f"{run}/", name_of(parts[0]) or parts[0], shard, int(parts[2]))
+    try:
+        return _Attempted(f"{run}/", name_of(parts[0]) or parts[0], shard_of(parts[1]), int(parts[2]))
+    except ValueError:
+        return None
 
 
 def _named(path: str) -> tuple[str, str]:

@@ -311,6 +311,9 @@ class Plan:
         return plan
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""What msgspec raises for what is no JSON of a type; of a text that is no UTF-8 it raises Python's own error."""
+
 _AGAIN = "generate it again with: airflow-wdl-ecs generate WORKFLOW.wdl"
 
 
@@ -318,7 +321,7 @@ _AGAIN = "generate it again with: airflow-wdl-ecs generate WORKFLOW.wdl"
 def _plan_errors(where: str) -> Iterator[None]:
     try:
         yield
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise AuthorError(f"{where}: not a compiled workflow: {error}", hint=_AGAIN) from error
 
 

@@ -41,6 +41,7 @@ def prepare(
     :param files: what its expressions see, if it is to be another than the run's store.
     :raises EvaluationError: if an expression fails, or nothing that ECS has is enough.
     """
+    from .wdl.inputs import runtime_overrides
     from .wdl.task_evaluation import TaskEvaluation
 
     folder = f"{run.settings.container_root.rstrip('/')}/{_folder_name(run, who)}-{attempt}"
@@ -50,7 +51,7 @@ def prepare(
         folder=folder,
         files=files or run.store,
         attempt=attempt,
-        runtime_overrides=run.evaluation.runtime_overrides(who.call),
+        runtime_overrides=runtime_overrides(run.plan, run.inputs, who.call),
         identity=who,
         beside=run.beside,
         mounted=run.mounted,

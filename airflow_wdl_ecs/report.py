@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from .cost import NOTHING, Cost
-from .plan import Shard
+from .layout import shard_of
 from .usage_report import AttemptUsage, CallUsage, call_usage
 
 FORMAT = 1
@@ -252,7 +252,7 @@ def call_report(
 
     :param over: whether its run is known to have ended, so that what has not been started never will be.
     """
-    found = sorted(shards, key=lambda shard: (ORDER.index(shard.state), indices(shard.key)))
+    found = sorted(shards, key=lambda shard: (ORDER.index(shard.state), shard_of(shard.key)))
     counted = Counter(shard.state for shard in found)
     counts: dict[State, int] = {state: counted[state] for state in ORDER if counted[state]}
     attempts = [attempt for shard in found for attempt in shard.attempts]
@@ -348,14 +348,6 @@ def failures_of(calls: Sequence[CallReport]) -> tuple[ShardReport, ...]:
     """The failed shards of all calls, `FAILURES_SHOWN` at most."""
     failed = [shard for call in calls for shard in call.shards if shard.state == "failed"]
     return tuple(failed[:FAILURES_SHOWN])
-
-
-def indices(key: str) -> Shard:
-    """A shard of its word: ``(0, 3)`` of ``0.3``.
-
-    :raises ValueError: if it is none.
-    """
-    return () if key == "_" else tuple(int(index) for index in key.split("."))
 
 
 def may_download(uri: str, folder: str, readable: Iterable[str]) -> bool:

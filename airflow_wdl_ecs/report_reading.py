@@ -17,7 +17,7 @@ from .attempts import Attempt, Stop
 from .aws import side_by_side
 from .cost import total
 from .errors import WdlEcsError
-from .layout import Layout, key_safe, name_of, shard_key
+from .layout import Layout, instance_of_scope, key_safe, name_of, shard_key, shard_of
 from .ledger import Ledger, read_stop
 from .plan import Call, Plan, Shard
 from .prices import Prices, packaged
@@ -32,7 +32,6 @@ from .report import (
     TaskReport,
     call_report,
     failures_of,
-    indices,
     not_begun,
     run_state,
 )
@@ -222,9 +221,8 @@ def instance_of(scope: str | None, told: Told | None, task: str, index: int) -> 
     found = told.instances.get((own, index)) or told.instances.get((own, -1))
     if found is not None or scope is None:
         return found
-    # An operator on its own: its scope is its task id, with the map index if it is mapped.
-    alone, bracket, mapped = scope.removesuffix("]").rpartition("[")
-    return told.instances.get((alone, int(mapped)) if bracket and mapped.isdecimal() else (scope, -1))
+    # An operator on its own.
+    return told.instances.get(instance_of_scope(scope))
 
 
 @dataclass(frozen=True)
@@ -392,6 +390,6 @@ def task_of(scope: str | None, name: str) -> str:
 def _shards(names: Iterable[str]) -> Iterable[Shard]:
     for name in names:
         try:
-            yield indices(name)
+            yield shard_of(name)
         except ValueError:
             continue

@@ -24,15 +24,13 @@ from .ecs.console import is_amazon
 from .ecs.mounts import mounts_of, path_of
 from .ecs.settings import EcsSettings
 from .errors import AuthorError, EvaluationError, InputsError, Problem
-from .given_files import fetched, on_mounts, with_web_defaults
-from .layout import Layout, split_uri
+from .given_files import may_take, taken
+from .layout import Layout
 from .plan import Plan, Shard
 from .run_options import RunOptions, meant_as_options, read_options, unknown_options
 from .sensitive import hide, secret_texts, sensitive_inputs, without_secrets
 from .storage import RunStore
 from .task import StageIn
-from .wdl.web import shown
-from .web_inputs import WEB, is_web
 
 if TYPE_CHECKING:
     from .wdl.beside import Beside
@@ -184,20 +182,12 @@ def begin_run(
     :raises InputsError: listing every input that is missing, unknown or of the wrong type, and every option that is
         unknown or wrong; or every file that is not there.
     """
-    from .wdl.inputs import file_values
-
     settings.check()
     sensitive = sensitive_inputs(plan, settings.sensitive_inputs)
     bound, chosen = _checked(settings, plan, inputs, sensitive, options or {})
     layout = Layout(settings.workspace, dag_id, run_id, scope)
     s3 = clients("s3")
-    bound = on_mounts(settings, plan, with_web_defaults(plan, bound))
-    shared = mounts_of(settings.mounts)
-    given = [path for path in file_values(plan, bound) if path_of(shared, path) is None]
-    _check_allowed(settings, given)
-    readable = _check_files(RunStore(s3, layout), [uri for uri in given if not is_web(uri)])
-    if any(map(is_web, given)):
-        bound = fetched(s3, RunStore(s3, layout), plan, bound, named=settings.input_prefixes)
+    bound, readable = taken(settings, s3, RunStore(s3, layout), plan, bound)
     # The inputs have no order; what is in them has: that of a Map is the order in which its members were given.
     encoded = json.dumps(dict(sorted(bound.items()))).encode()
     about = {
@@ -341,54 +331,6 @@ def _checked(
     if problems:
         raise InputsError(problems)
     return bound, chosen
-
-
-def may_take(settings: EcsSettings, uri: str) -> bool:
-    """Whether the deployment lets runs take a file: from the workspace, or from one of ``input_prefixes``.
-
-    :param uri: of a file, or of a directory with or without its slash; or an http(s) URL.
-    """
-    if not settings.input_prefixes:
-        return True
-    at = f"{uri.rstrip('/')}/"
-    return ".." not in at.split("/") and any(
-        at.startswith(f"{prefix.rstrip('/')}/") for prefix in (settings.workspace, *settings.input_prefixes)
-    )
-
-
-def _check_allowed(settings: EcsSettings, files: Iterable[str]) -> None:
-    refused = [uri for uri in dict.fromkeys(files) if uri.startswith(("s3://", *WEB)) and not may_take(settings, uri)]
-    if refused:
-        raise InputsError(
-            [Problem(f"runs may not take files from there: {shown(uri)}") for uri in refused],
-            hint=f"the deployment's input_prefixes are {', '.join(settings.input_prefixes)}",
-        )
-
-
-def _check_files(store: RunStore, files: Iterable[str]) -> list[str]:
-    """The URIs that the inputs allow to be read, directories with a slash.
-
-    :raises InputsError: naming every file that is not in S3.
-    """
-    uris = sorted(set(files))
-    wrong = [uri for uri in uris if not uri.startswith("s3://") or not all(split_uri(uri))]
-    if wrong:
-        raise InputsError(
-            [Problem(f"not an s3:// URI of a file: {shown(uri)}") for uri in wrong],
-            hint="files of a run come from S3, or by http(s)://",
-        )
-    found = side_by_side(lambda uri: _as_found(store, uri), uris)
-    missing = [uri for uri, readable in zip(uris, found, strict=True) if readable is None]
-    if missing:
-        raise InputsError([Problem(f"no such file or directory: {uri}") for uri in missing])
-    return [uri for uri in found if uri is not None]
-
-
-def _as_found(store: RunStore, uri: str) -> str | None:
-    if not uri.endswith("/") and store.exists(uri):
-        return uri
-    folder = uri if uri.endswith("/") else f"{uri}/"
-    return folder if store.exists(folder) else None
 
 
 def _readable(about: Mapping[str, Any], settings: EcsSettings) -> list[str]:

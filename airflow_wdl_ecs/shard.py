@@ -28,9 +28,9 @@ from .preparation import Prepared, prepare
 from .remains import last_words
 from .retries import decision, may_try_again, pause_before, runs_on_spot
 from .run import Run
-from .sensitive import redact
+from .sensitive import Log, redact
 from .stops import stop_attempt
-from .story import Log, as_json, durations, tell_inputs, tell_request
+from .story import as_json, durations, tell_inputs, tell_request
 from .submission import Starting, starting, submit
 from .task import CallIdentity, Outputs, TaskHandle, TaskRequest, TaskResult
 from .usage_report import attempt_usage

@@ -104,7 +104,8 @@ class ShownCall:
         self.rendered: dict[str, Any] = {}
         """What ran, when the call has ended: ``image``, ``command``, what was ``asked`` and ``given``; under ``shards``
         where there are several."""
-        self._attempts: dict[Shard, tuple[Attempt, TaskRequest]] = {}
+        self._attempts: dict[Shard, Attempt] = {}
+        self._views: dict[Shard, dict[str, Any]] = {}
         self._there: dict[str, str] = {}
         self._news = asyncio.Event()
         self._showing: asyncio.Future[None] | None = None
@@ -147,7 +148,7 @@ class ShownCall:
         if self._putting is not None:
             # Before Airflow 3.3 a worker's messages are not kept apart, so one must not cross the next.
             await asyncio.wait([self._putting], timeout=_PATIENCE)
-        self.links, self.rendered = self._links(outcome), self._views()
+        self.links, self.rendered = self._links(outcome), self._all_views()
         if outcome.failures:
             try:
                 await asyncio.wait_for(self._put_links(self.links, at_once=True), _PATIENCE)
@@ -161,7 +162,12 @@ class ShownCall:
 
     def attempt(self, shard: Shard, attempt: Attempt, request: TaskRequest) -> None:
         """An attempt has started, or is taken up again."""
-        self._attempts[shard] = (attempt, request)
+        self._attempts[shard] = attempt
+        if self._longest:
+            self._views[shard] = self._view(attempt, request)
+            if len(self._views) > MOST_SHARDS:
+                # A call may have a hundred thousand shards, each with a command of its own.
+                del self._views[max(self._views)]
         self._news.set()
 
     async def _while_it_runs(self) -> None:
@@ -179,14 +185,13 @@ class ShownCall:
             self._log.warning("the links of this call cannot be said: %r", error)
             return {}
 
-    def _views(self) -> dict[str, Any]:
-        if not self._longest or not self._attempts:
+    def _all_views(self) -> dict[str, Any]:
+        if not self._views:
             return {}
-        views = {shard: self._view(*seen) for shard, seen in self._attempts.items()}
         label = {"shard": self._label} if self._label else {}
         if self._only is not None:
-            return {**label, **views[self._only]}
-        shards = {shard_key(shard): views[shard] for shard in sorted(views)[:MOST_SHARDS]}
+            return {**label, **self._views[self._only]}
+        shards = {shard_key(shard): self._views[shard] for shard in sorted(self._views)}
         most = self._run.settings.xcom_max_bytes
         while most and len(shards) > 1 and bytes_of(shards) > most:
             shards.popitem()
@@ -205,7 +210,7 @@ class ShownCall:
     def _attempt_of(self, outcome: CallOutcome) -> Attempt | None:
         """The attempt that the links are about: the only shard's, or that of the first shard that has failed."""
         about: Iterable[Shard] = outcome.failures if self._only is None else (self._only,)
-        return next((self._attempts[shard][0] for shard in about if shard in self._attempts), None)
+        return next((self._attempts[shard] for shard in about if shard in self._attempts), None)
 
     async def _put_links(self, links: Mapping[str, str], *, at_once: bool = False) -> None:
         try:

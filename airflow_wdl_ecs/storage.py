@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from .aws import aws_errors, error_code, patient
+from .aws import ABSENT, aws_errors, error_code, patient
 from .errors import AwsError, EvaluationError
 from .granted import granted_to
 from .layout import Layout, key_safe, split_uri
@@ -25,8 +25,6 @@ from .plan import Plan, Shard
 from .recent import Recent
 from .shared_reads import SharedReads
 from .task import MAX_READ
-
-_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 
 PUBLISHED = "published.json"
 OUTPUTS, REOPENED = "outputs.json", "reopened.json"
@@ -134,7 +132,7 @@ class RunStore:
             try:
                 response = self._s3.get_object(Bucket=bucket, Key=key)
             except ClientError as error:
-                if error_code(error) in _ABSENT:
+                if error_code(error) in ABSENT:
                     return None
                 raise
             size = response["ContentLength"]
@@ -156,7 +154,7 @@ class RunStore:
             try:
                 response = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")
             except ClientError as error:
-                if error_code(error) in _ABSENT | {"InvalidRange", "416"}:
+                if error_code(error) in ABSENT | {"InvalidRange", "416"}:
                     return b""
                 raise
             data: bytes = response["Body"].read()
@@ -240,7 +238,7 @@ class RunStore:
             try:
                 head = self._s3.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
-                if error_code(error) in _ABSENT:
+                if error_code(error) in ABSENT:
                     return None
                 raise
         return Version(uri, int(head["ContentLength"]), str(head.get("ETag", "")).strip('"'))

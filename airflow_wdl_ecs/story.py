@@ -7,28 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from .attempts import Attempt
 from .ecs.attributes import ignored_attributes, mount_points
 from .ecs.resources import TaskSize, describe, rounding
 from .ecs.settings import EcsSettings
+from .sensitive import Log
 from .task import TaskRequest
 
 WHOLE_COMMAND = 60
 """Lines of a command that are told; of a longer one, `COMMAND_ENDS` from its beginning and from its end."""
 
 COMMAND_ENDS = 20
-
-
-class Log(Protocol):
-    """What the lifecycle tells its story to; a `logging.Logger` is one."""
-
-    def info(self, message: str, *values: Any) -> Any:
-        """Tell what happens."""
-
-    def warning(self, message: str, *values: Any) -> Any:
-        """Tell what a person may want to change."""
 
 
 def tell_inputs(log: Log, inputs: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from .errors import AwsError
 from .preparation import Prepared
 from .remains import result_of
 from .run import Run
-from .story import Log
+from .sensitive import Log
 from .task import TaskHandle
 
 

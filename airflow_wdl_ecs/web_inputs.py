@@ -17,15 +17,15 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .aws import aws_errors, patient
 from .errors import InputsError, Problem, WdlEcsError
 from .layout import split_uri
 from .storage import RunStore
-from .wdl.web import MustBePublic, NoUrlError, RefusedAddressError, open_url, shown
+from .wdl.web import MustBePublic, NoUrlError, RefusedAddressError, is_web, open_url, shown
 
-WEB = ("http://", "https://")
 COPIES = "web.json"
 """What a run's folder has of its copies: digest of the URL -> where it is, its size and the server's ETag."""
 
@@ -41,11 +41,6 @@ TRIES = 4
 _SECONDS = 60
 _LONGEST_NAME = 255
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-def is_web(path: str) -> bool:
-    """Whether a file is on the web."""
-    return path.startswith(WEB)
 
 
 def copied(s3: Any, store: RunStore, urls: Iterable[str], *, named: Iterable[str] = ()) -> dict[str, str]:
@@ -292,10 +287,7 @@ def _put(s3: Any, uri: str, data: bytes) -> None:
 
 
 def _put_in_parts(s3: Any, uri: str, parts: Iterator[bytes]) -> None:
-    bucket, key = split_uri(uri)
-    where = {"Bucket": bucket, "Key": key}
-    with aws_errors("CreateMultipartUpload", uri):
-        where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
+    where = _begin(s3, uri)
     done: list[dict[str, Any]] = []
     try:
         for number, part in enumerate(parts, 1):
@@ -303,10 +295,19 @@ def _put_in_parts(s3: Any, uri: str, parts: Iterator[bytes]) -> None:
         with aws_errors("CompleteMultipartUpload", uri):
             s3.complete_multipart_upload(**where, MultipartUpload={"Parts": done})
     except BaseException:
-        # What is left of it would cost money, and is not to be seen.
-        with aws_errors("AbortMultipartUpload", uri):
+        # What is left of it would cost money, and is not to be seen; whatever hinders that, the failure before counts.
+        with suppress(WdlEcsError), aws_errors("AbortMultipartUpload", uri):
             s3.abort_multipart_upload(**where)
         raise
+
+
+@patient
+def _begin(s3: Any, uri: str) -> dict[str, str]:
+    """Begin an upload in parts: what its other requests name it by."""
+    bucket, key = split_uri(uri)
+    with aws_errors("CreateMultipartUpload", uri):
+        upload = s3.create_multipart_upload(Bucket=bucket, Key=key)
+    return {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]}
 
 
 @patient

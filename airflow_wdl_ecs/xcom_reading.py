@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import AuthorError, AwsError
+from .layout import shard_of
 from .task_context import settings_overrides
 from .xcom_values import Reference
 
@@ -73,9 +74,9 @@ class _Reader:
             )
         if reference.shards is None:
             return _at(self._document(reference.uri), reference)
-        first, last = map(_indices, reference.shards)
+        first, last = map(shard_of, reference.shards)
         keys = [key for key in store.folders(reference.uri) if key == "_" or _SHARD.fullmatch(key)]
-        among = sorted((key for key in keys if first <= _indices(key) <= last), key=_indices)
+        among = sorted((key for key in keys if first <= shard_of(key) <= last), key=shard_of)
         found = side_by_side(store.get_json, [f"{reference.uri}{key}/outputs.json" for key in among])
         return {key: _at(one, reference) for key, one in zip(among, found, strict=True) if one is not None}
 
@@ -99,10 +100,6 @@ class _Reader:
 
 
 _SHARD = re.compile(r"\d+(\.\d+)*")
-
-
-def _indices(key: str) -> tuple[int, ...]:
-    return () if key == "_" else tuple(int(part) for part in key.split("."))
 
 
 def _at(value: Any, reference: Reference) -> Any:

@@ -423,7 +423,10 @@ def test_shards_are_taken_one_by_one_and_the_report_tells_of_each(world: Cached)
 def test_an_image_known_by_its_tag_alone_is_not_cached_where_the_deployment_says_so(world: Cached) -> None:
     world.settings = replace(world.settings, call_cache_tags=False)
     world.begin(COUNT).out()
-    assert world.said() == ["not used: the digest of image debian:12 is not known, and call_cache_tags is false"]
+    why = "only those of tags in Amazon ECR are looked up"
+    assert world.said() == [
+        f"not used: the digest of image debian:12 is not known ({why}), and call_cache_tags is false"
+    ]
     pinned = COUNT.replace("debian:12", f"debian@sha256:{'0' * 64}")
     first = world.begin(pinned).out()
     assert world.begin(pinned).out() == first

@@ -98,14 +98,18 @@ def test_an_entry_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b'{"format": 1}', b"\xff", msgspec.json.encode(asdict(entry(format=FORMAT + 1)))]
+    "data",
+    [
+        *(b"", b"[]", b'{"format": 1}', b"\xff", b'{"key": "\xff"}'),
+        msgspec.json.encode(asdict(entry(format=FORMAT + 1))),
+    ],
 )
 def test_what_is_no_entry_is_none(data: bytes) -> None:
     assert read_entry(data) is None
 
 
 def test_parts_that_cannot_be_read_are_not_known() -> None:
-    assert read_parts(None) is read_parts(b"[]") is None
+    assert read_parts(None) is read_parts(b"[]") is read_parts(b'{"task": "\xff"}') is None
     assert read_parts(b'{"task": "t"}') == {"task": "t"}
 
 

@@ -64,6 +64,13 @@ def test_a_plan_that_is_not_in_its_archive_is_the_authors_error(tmp_path, conten
         load_plan(packed / "hello.plan.json")
 
 
+def test_a_plan_that_is_no_utf8_is_the_authors_error(tmp_path):
+    path = tmp_path / "hello.plan.json"
+    path.write_bytes((DAGS / "hello.plan.json").read_bytes().replace(b"hello", b"h\xffllo"))
+    with pytest.raises(AuthorError, match="not a compiled workflow"):
+        load_plan(path)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_it_takes_less_than_a_second_and_imports_nothing_heavy(path):
     """Seconds of this process alone, beside what Airflow itself takes: the machine may be busy."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_wdl_ecs.errors import EvaluationError
-from airflow_wdl_ecs.layout import Layout, key_safe, shard_key, split_uri
+from airflow_wdl_ecs.layout import Layout, instance_of_scope, key_safe, scope_of, shard_key, shard_of, split_uri
 
 LAYOUT = Layout("s3://b/ws/", "my dag", "manual__2026-01-01T00:00:00+00:00")
 FOLDER = "s3://b/ws/runs/my=20dag/manual__2026-01-01T00=3A00=3A00=2B00=3A00/"
@@ -72,6 +72,19 @@ def test_what_a_run_keeps_besides_is_in_no_attempt_of_any_run(one, other, name):
     besides += [owner.file("0" * 64, name), f"{owner.call(other_call)}epoch.json"]
     besides += [f"{owner.shard(other_call, other_shard)}{own}" for own in ("outputs.json", "attempts.json")]
     assert not any(key.startswith(attempt) for key in besides)
+
+
+def test_shards_as_words():
+    assert (shard_of("_"), shard_of("0.3")) == ((), (0, 3))
+    assert [shard_key(shard_of(key)) for key in ("_", "7", "0.3")] == ["_", "7", "0.3"]
+    with pytest.raises(ValueError, match="invalid literal"):
+        shard_of("x")
+
+
+@pytest.mark.parametrize(("task_id", "index", "scope"), [("a", -1, "a"), ("a", None, "a"), ("g.a", 12, "g.a[12]")])
+def test_an_operator_on_its_own_is_found_by_its_scope(task_id, index, scope):
+    assert scope_of(task_id, index) == scope
+    assert instance_of_scope(scope) == (task_id, -1 if index is None else index)
 
 
 def test_layout():

@@ -9,13 +9,17 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_wdl_ecs import lifecycle
 from airflow_wdl_ecs.ecs import poller
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import CallError, EvaluationError
+from airflow_wdl_ecs.layout import Layout
+from airflow_wdl_ecs.ledger import Success
 from airflow_wdl_ecs.lifecycle import CallOutcome, run_call, stop_call
 from airflow_wdl_ecs.reasons import read_of_shard
 from airflow_wdl_ecs.report_reading import read_report
@@ -23,7 +27,7 @@ from airflow_wdl_ecs.run import begin_run, finish_run, open_run
 from airflow_wdl_ecs.storage import RunStore
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 
-from .fake_aws import refusal
+from .fake_aws import FakeS3, refusal
 
 pytestmark = pytest.mark.local
 _numbers = itertools.count()
@@ -442,6 +446,29 @@ def test_a_success_is_adopted_in_the_same_try_and_run_again_when_cleared(world):
     assert world.open().call_outputs("t", ()) == second.outputs[()]
     assert world.done(try_number=3, fresh=False) == second
     assert len(world.started()) == 2
+
+
+class Compared(tuple):
+    """A shard that counts how often one is compared with another."""
+
+    count = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.count += 1
+        return tuple.__eq__(self, other)  # type: ignore[arg-type]
+
+    __hash__ = tuple.__hash__
+
+
+async def test_clearing_a_wide_call_takes_no_more_for_each_of_its_shards():
+    """It is done on the event loop that all calls of a triggerer share."""
+    store = RunStore(FakeS3(), Layout("s3://b/wdl", "dag", "run"))
+    hosted: Any = SimpleNamespace(run=SimpleNamespace(store=store), call="t", try_number=2)
+    wide: dict[Any, Any] = {Compared((index,)): Success(1, 0, {}) for index in range(300)}
+    assert not any((await lifecycle._forget(hosted, wide)).values())
+    some = await lifecycle._forget(hosted, wide, list(wide)[:200])
+    assert [success is None for success in some.values()] == [True] * 200 + [False] * 100
+    assert Compared.count < 10 * len(wide)
 
 
 def test_a_host_that_restarts_takes_up_the_task_that_runs(world):

@@ -225,6 +225,17 @@ def test_tasks_are_listed_page_by_page_and_throttling_is_waited_out(monkeypatch)
     assert [asked.get("nextToken") for name, asked in ecs.asked if name == "list_tasks"] == [None, None, "more"]
 
 
+@pytest.mark.parametrize("place", ["x/0", "0.x/0", "_/x", "_/²", "²/0", "0..1/0", "/0", "_", "_/0/more"])
+def test_a_task_that_names_no_attempt_is_none_of_ours(place: str) -> None:
+    """Whoever may start tasks in the cluster may say what they like in them."""
+    environment = [{"name": PREFIX_VARIABLE, "value": f"s3://bucket/wdl/runs/d/r/calls/t/{place}/"}]
+    overrides = {"containerOverrides": [{"name": "stage-in", "environment": environment}]}
+    task = {"taskArn": "arn:1", "startedBy": "wdl-1", "desiredStatus": "RUNNING", "overrides": overrides}
+    ecs = FakeEcs(list_tasks=[{"taskArns": ["arn:1"]}], describe_tasks=[{"tasks": [task]}])
+    settings = EcsSettings(cluster="c", workspace="s3://bucket/wdl")
+    assert find_tasks(settings, lambda service: ecs, lambda dag_id, run_id: None) == []
+
+
 def test_the_command_says_what_it_knows_and_what_not(monkeypatch, capsys) -> None:
     task = orphans.FoundTask("arn:1", "c", "d", "r", "align", "0.3", 2, 1, 61.0)
     found = [task, replace(task, arn="arn:2", orphaned="gone"), replace(task, arn="arn:3", unknown="nobody to ask")]

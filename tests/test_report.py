@@ -8,7 +8,7 @@ import pytest
 
 from airflow_wdl_ecs.attempts import Attempt, Times
 from airflow_wdl_ecs.reasons import Reason
-from airflow_wdl_ecs.report import Instance, call_report, indices, may_download, overall
+from airflow_wdl_ecs.report import Instance, call_report, may_download, overall
 from airflow_wdl_ecs.report_shards import attempt_report, counts, phases, shard_report, shard_state
 
 from .fabricated_run import T0, attempt
@@ -195,10 +195,6 @@ def test_a_hit_of_the_call_cache_has_waited_and_had_no_ecs_task() -> None:
     assert [shard.cache for shard in call.shards] == ["hit: x", "miss: y", "miss: y"]
     assert [(phase.name, phase.ended) for phase in call.shards[0].attempts[0].phases] == [("queue", T0 + 6)]
     assert call.ended == T0 + 60
-
-
-def test_shards_as_words() -> None:
-    assert (indices("_"), indices("0.3")) == ((), (0, 3))
 
 
 FOLDER = "s3://b/ws/runs/d/r/"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -275,6 +277,22 @@ async def test_the_rendered_view_of_many_shards_stays_small():
     shown.leave()
     assert len(shown.rendered["shards"]) == MOST_SHARDS
     assert shown.rendered["shards"]["3"]["command"] == "sort"
+
+
+async def test_of_many_shards_no_more_is_kept_than_is_shown():
+    """Commands are long, and shards are many; whichever start first, the first of them all are shown."""
+    shards = [(index,) for index in range(3 * MOST_SHARDS)]
+    shown = begun(None, run_of(scatters=1), prefixes=shards)
+    requests = [request(shard) for shard in shards]
+    kept = [weakref.ref(one) for one in requests]
+    for shard, one in zip(reversed(shards), reversed(requests), strict=True):
+        shown.attempt(shard, attempt(), one)
+    del requests, one
+    gc.collect()
+    assert sum(one() is not None for one in kept) <= MOST_SHARDS
+    await shown.ended(CallOutcome({shard: {} for shard in shards}))
+    shown.leave()
+    assert list(shown.rendered["shards"]) == [str(index) for index in range(MOST_SHARDS)]
 
 
 async def test_airflows_own_option_switches_the_rendered_view_off():

@@ -159,6 +159,22 @@ def test_what_cannot_go_on_fails_and_leaves_no_parts(
     assert not any(key.endswith("/x") for _, key in s3.objects)
 
 
+def test_what_hinders_the_cleaning_up_does_not_hide_why_it_failed(web: Web, s3: FakeS3, store: RunStore) -> None:
+    web.files["https://h/x"] = b"x" * 5000
+    web.breaks, web.resumable = [1500], False
+    s3.refuse = lambda operation, arguments: "AccessDenied" if operation == "abort_multipart_upload" else None
+    with pytest.raises(WdlEcsError, match="the file has changed while it was read"):
+        copied(s3, store, ["https://h/x"])
+
+
+def test_throttling_fails_no_copy(web: Web, s3: FakeS3, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_wdl_ecs.aws.time.sleep", lambda seconds: None)
+    web.files["https://h/x"] = b"x" * 5000
+    refused = iter(["SlowDown", "SlowDown"])
+    s3.refuse = lambda operation, arguments: next(refused, None) if operation == "create_multipart_upload" else None
+    assert store.size(copied(s3, store, ["https://h/x"])["https://h/x"]) == 5000
+
+
 def test_a_server_that_is_down_is_asked_again_and_then_given_up(web: Web, s3: FakeS3, store: RunStore) -> None:
     web.files["https://h/x"] = urllib.error.HTTPError("https://h/x", 503, "Slow down", Message(), None)
     with pytest.raises(WdlEcsError, match="503") as caught:

@@ -15,7 +15,7 @@ from ..errors import InputsError, Problem, SettingsError
 from ..local.airflow_home import MOUNTS_VARIABLE
 from ..plan import Plan
 from ..wdl.inputs import PathAt, check_inputs, map_files, map_paths, parse_assignments, resolve_name
-from ..wdl.web import open_url, shown
+from ..wdl.web import is_web, open_url, shown
 
 
 def given_inputs(
@@ -48,7 +48,6 @@ def given_inputs(
     return placed
 
 
-WEB = ("http://", "https://")
 _FETCH_SECONDS = 60
 
 
@@ -61,7 +60,7 @@ def fetched(plan: Plan, inputs: Mapping[str, Any], folder: Path) -> dict[str, An
     there: dict[str, str] = {}
 
     def fetch(path: str) -> str:
-        if path in there or not path.startswith(WEB):
+        if path in there or not is_web(path):
             return there.get(path, path)
         try:
             name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(path).path)).name
@@ -216,7 +215,7 @@ def _with_files(plan: Plan, bound: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
         def local(at: PathAt, name: str = name) -> str:
             path = at.value.removeprefix("file://")
-            if path.startswith(("s3://", *WEB)) or is_shared(path):
+            if path.startswith("s3://") or is_web(path) or is_shared(path):
                 return path
             if "://" in path:
                 problems.append(Problem(f"input {name}: {path}: only local files, s3:// and http(s):// can be read"))

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..aws import Clients, aws_errors, error_code
+from ..ecs.images import IN_ECR
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import WdlEcsError
 from .findings import Finding, ok, problem, skipped
 
-_PRIVATE_REGISTRY = re.compile(r"\d{12}\.dkr\.ecr\.")
+_OF_SERVICE = re.compile(r"amazonaws\.[a-z0-9-]+\.(.+)")
+"""Of the name of an endpoint's service, which begins with ``com.`` or ``cn.com.``: the part after the region."""
 ON_FARGATE = ("ecr.api", "ecr.dkr", "logs", "s3")
 """The services that a task on Fargate talks to from its own network interface."""
 ON_EC2 = ("s3",)
@@ -133,9 +135,10 @@ def _by_endpoints(
 ) -> Finding:
     """What a subnet without a way to the internet reaches by VPC endpoints."""
     reached = {
-        str(endpoint["ServiceName"]).split(".", 3)[-1]
+        service[1]
         for endpoint in endpoints
-        if str(endpoint.get("State", "available")).lower() == "available"
+        if (service := _OF_SERVICE.search(str(endpoint["ServiceName"])))
+        and str(endpoint.get("State", "available")).lower() == "available"
         and (endpoint.get("VpcEndpointType") != "Gateway" or table in endpoint.get("RouteTableIds", []))
     }
     needed = ON_FARGATE if settings.fargate else ON_EC2
@@ -146,7 +149,7 @@ def _by_endpoints(
             "route it to a NAT gateway, or add the endpoints"
             + (" (or an internet gateway with assign_public_ip)" if settings.fargate else ""),
         )
-    outside = [image for image in images if image and not _PRIVATE_REGISTRY.match(image)] if settings.fargate else []
+    outside = [image for image in images if image and not re.match(IN_ECR, image)] if settings.fargate else []
     if outside:
         return problem(
             f"{subnet}: no way to the internet, from where {', '.join(dict.fromkeys(outside))} would come",

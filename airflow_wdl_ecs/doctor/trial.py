@@ -28,8 +28,9 @@ from ..ledger import Ledger
 from ..lifecycle import CallOutcome, run_call, stop_call
 from ..plan import Plan
 from ..run import Run, begin_run
+from ..sensitive import Log
 from ..storage import RunStore
-from ..story import Log, durations
+from ..story import durations
 from .findings import Finding, ok, problem, skipped
 from .places import DAG_ID
 

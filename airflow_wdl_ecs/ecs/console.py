@@ -17,6 +17,11 @@ def is_amazon(endpoint: str) -> bool:
     return (urlsplit(endpoint).hostname or "").endswith(_AMAZON)
 
 
+def region_of(arn: str) -> str:
+    """The region in an ARN; empty if there is none."""
+    return (arn.split(":") + [""] * 4)[3]
+
+
 def task_page(arn: str, cluster: str) -> str:
     """The page of an ECS task.
 

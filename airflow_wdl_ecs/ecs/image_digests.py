@@ -16,15 +16,13 @@ from ..aws import Clients, aws_errors, patient
 from ..errors import WdlEcsError
 from ..recent import Recent
 from ..shared_reads import SharedReads
+from .images import IN_ECR
 
 GOOD_FOR = 60.0
 """Seconds for which a process believes what ECR has said of a tag, also that it does not say."""
 
 _PINNED = re.compile(r"@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")
-_ECR = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+/"
-    r"(?P<repository>[^:@]+)(?::(?P<tag>[\w.-]+))?"
-)
+_ECR = re.compile(rf"{IN_ECR}(?P<repository>[^:@]+)(?::(?P<tag>[\w.-]+))?")
 _known = Recent(1024)
 _asking = SharedReads()
 

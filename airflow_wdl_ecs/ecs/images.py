@@ -14,6 +14,8 @@ from ..errors import EvaluationError
 from .settings import EcsSettings
 
 DOCKER_HUB = "docker.io"
+IN_ECR = r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+/"
+"""How the names of images in private repositories of Amazon ECR begin, dual-stack and FIPS endpoints included."""
 _HUBS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(

@@ -30,6 +30,8 @@ SCRIPT_VARIABLE = "WDL_STAGE_SCRIPT"
 PREFIX_VARIABLE = "WDL_ATTEMPT"
 TRY_VARIABLE = "WDL_TRY"
 STREAM_PREFIX = "wdl"
+STARTED_BY = "wdl-"
+"""What the ``startedBy`` of this package's tasks begins with."""
 
 MOST_OVERRIDES = 8192
 """Characters of the overrides of a RunTask, as JSON (Amazon ECS API reference, TaskOverride)."""
@@ -193,7 +195,7 @@ def client_token(request: TaskRequest, scope: str | None = None) -> str:
 
 def started_by(dag_id: str, run_id: str, call: str, scope: str | None = None) -> str:
     """What all ECS tasks of one call of one run have in common (ListTasks can be asked for it)."""
-    return f"wdl-{_digest(dag_id, run_id, scope, call)[:32]}"
+    return f"{STARTED_BY}{_digest(dag_id, run_id, scope, call)[:32]}"
 
 
 def attempt_prefix(task: Mapping[str, Any]) -> str | None:

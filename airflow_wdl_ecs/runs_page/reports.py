@@ -15,14 +15,15 @@ from sqlalchemy.orm import Session
 
 from ..attempts import Attempt
 from ..aws import Clients, aws_errors, error_code
-from ..ecs.console import folder_page, is_amazon, log_page, task_page
+from ..ecs.console import folder_page, is_amazon, log_page, region_of, task_page
 from ..ecs.request import log_stream
 from ..ecs.settings import EcsSettings, how_to_set
 from ..errors import SettingsError, WdlEcsError
 from ..host import airflow_clients, resolve_settings
+from ..layout import shard_of
 from ..ledger import Ledger
 from ..price_file import prices_or_none
-from ..report import Instance, RunReport, ShardReport, indices, may_download, shortened, to_json
+from ..report import Instance, RunReport, ShardReport, may_download, shortened, to_json
 from ..report_reading import (
     Told,
     read_about,
@@ -184,13 +185,13 @@ class RunOfAirflow:
         """The end of what an attempt has left, one of `LOGS`; None if it has not."""
         if name == LIVE:
             return self._live(call, shard, attempt)
-        folder = self.store.layout.attempt(call, indices(shard), attempt)
+        folder = self.store.layout.attempt(call, shard_of(shard), attempt)
         text = tail_without_secrets(self.store, f"{folder}{name}", size, secrets_of(self.store))
         if text or self.store.exists(f"{folder}{name}"):
             return text
         # A hit of the call cache has left nothing here; what it refers to may have.
         found = next(
-            (one for one in Ledger(self.store, call, indices(shard)).attempts() if one.number == attempt), None
+            (one for one in Ledger(self.store, call, shard_of(shard)).attempts() if one.number == attempt), None
         )
         if found is None or not found.cached:
             return None
@@ -199,7 +200,7 @@ class RunOfAirflow:
 
     def _live(self, call: str, shard: str, number: int) -> str | None:
         """The last lines of an attempt's command in CloudWatch."""
-        attempts = Ledger(self.store, call, indices(shard)).attempts()
+        attempts = Ledger(self.store, call, shard_of(shard)).attempts()
         attempt = next((found for found in attempts if found.number == number), None)
         if attempt is None or not attempt.arn:
             return None
@@ -244,7 +245,7 @@ def _log_of(attempt: Attempt) -> tuple[str, str]:
 
 
 def _console_links(attempt: dict[str, Any]) -> dict[str, str]:
-    region = (attempt["arn"].split(":") + [""] * 4)[3]
+    region = region_of(attempt["arn"])
     if not region:
         return {}
     links = {"task": task_page(attempt["arn"], attempt["cluster"])}

@@ -12,8 +12,9 @@ import WDL
 from WDL import Lint
 
 from ..errors import AuthorError, Position, Problem
-from .load import Read, load, problem_at, read_location
+from .load import Read, load, read_location
 from .lower import lower
+from .problems import problem_at
 
 MOST_WAYS = 5000
 """Documents that are looked at for warnings, one that several import as often as it is imported."""

@@ -14,7 +14,7 @@ from WDL import Type
 
 from ..errors import AuthorError
 from ..plan import Document
-from .load import problem_at
+from .problems import problem_at
 
 
 def document_of(node: WDL.Tree.Task | WDL.Tree.Workflow) -> WDL.Tree.Document:

@@ -13,7 +13,7 @@ from WDL import Expr, Type
 
 from ..plan import Expression, Ref
 from .documents import Documents, NoSuchTypeError, refuse, source_slice
-from .load import position
+from .problems import position
 from .scopes import Scope
 
 

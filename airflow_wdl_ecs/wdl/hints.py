@@ -94,8 +94,8 @@ def _body(text: str, start: int, end: int) -> tuple[int, int]:
 def _without_command(source: str, position: WDL.SourcePosition) -> str:
     """The text with the command blanked, since shell code looks like anything."""
     starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    for line in source.split("\n"):  # nothing else ends a line for the parser
+        starts.append(starts[-1] + len(line) + 1)
     begin = starts[position.line - 1] + position.column - 1
     end = starts[position.end_line - 1] + position.end_column - 1
     return source[:begin] + re.sub(r"[^\n]", " ", source[begin:end]) + source[end:]

@@ -67,6 +67,22 @@ def _is_task(plan: Plan) -> bool:
     return len(plan.calls) == 1 and plan.calls[0].id == plan.name
 
 
+def runtime_overrides(plan: Plan, inputs: Mapping[str, Any], call: str) -> dict[str, Any]:
+    """The runtime attributes that a run sets for a call: attribute -> value.
+
+    :param inputs: as `bind_inputs` gives them.
+    """
+    found: dict[str, Any] = {}
+    for word in _OVERRIDES:
+        for start in (f"{call}.{word}.", f"{word}.") if _is_task(plan) else (f"{call}.{word}.",):
+            found.update(
+                (name.removeprefix(start), value)
+                for name, value in inputs.items()
+                if name.startswith(start) and "." not in name.removeprefix(start)
+            )
+    return found
+
+
 def bind_inputs(plan: Plan, values: Mapping[str, Any]) -> dict[str, Any]:
     """Check a run's inputs and normalise them.
 

@@ -12,7 +12,7 @@ import re
 import stat
 import urllib.error
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import abspath, dirname, isabs, join, normpath
@@ -34,8 +34,9 @@ from .nesting import (
     nodes_written_out,
     too_deep,
 )
+from .problems import causes, in_order, problem_at
 from .source_files import read_beside
-from .web import open_url
+from .web import is_web, open_url
 
 Read = Callable[[str], str]
 """Reads the text at a path or URL; raises OSError if it cannot."""
@@ -46,12 +47,11 @@ TEXT = "<text>"
 _LATER_VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*version[ \t]+)1\.3(?![\w.])")
 _COMMENT = re.compile(r"#[^\n]*")
 _FETCH_SECONDS = 30
-_LONGEST_EXCERPT = 160
 
 
 def read_location(location: str) -> str:
     """The text at a path or an http(s) URL, its line ends made ``\\n``; raises OSError if it cannot be read."""
-    if _is_url(location):
+    if is_web(location):
         with open_url(location, timeout=_FETCH_SECONDS) as answer:
             data: bytes = answer.read(LARGEST_DOCUMENT + 1)
     else:
@@ -139,14 +139,14 @@ class _Loader:
         except OSError as error:
             raise AuthorError(f"{name}: {_reason(error)}") from error
         if document is None or self.found:
-            raise AuthorError(_in_order(self.found))
+            raise AuthorError(in_order(self.found))
         return document
 
     def visit(
         self, name: str, location: str, importers: tuple[tuple[str, str], ...], text: str | None = None
     ) -> WDL.Tree.Document | None:
         """Read, parse and check one document after its imports; None if it, or anything below it, has problems."""
-        key = location if _is_url(location) or not location else abspath(location)
+        key = location if is_web(location) or not location else abspath(location)
         if key in self.documents:
             return self.documents[key]
         self.documents[key] = None
@@ -162,7 +162,7 @@ class _Loader:
         if self.guarded(name, lambda: _typechecked(document, self.check_quant)) is None:
             self.check_workflow(document)
             return None
-        if location and not _is_url(location):
+        if location and not is_web(location):
             read_beside(document, Path(location).parent)
         self.documents[key] = document
         return document
@@ -200,7 +200,7 @@ class _Loader:
         """Load one import into ``document.imports``; False if it has problems."""
         statement = document.imports[index]
         name, location = self.locate(statement.uri, *importers[-1])
-        key = location if _is_url(location) else abspath(location)
+        key = location if is_web(location) else abspath(location)
         circle = [shown for at, shown in importers if at == key]
         if circle:
             start = [at for at, _ in importers].index(key)
@@ -227,7 +227,7 @@ class _Loader:
     def locate(self, uri: str, importer: str, importer_name: str) -> tuple[str, str]:
         """What an import is called, and where it is: beside its importer, else in one of the folders of ``path``."""
         beside = _resolve(uri, importer, importer_name)
-        if not self.path or _is_url(beside[1]) or isabs(uri.removeprefix("file://")) or Path(beside[1]).exists():
+        if not self.path or is_web(beside[1]) or isabs(uri.removeprefix("file://")) or Path(beside[1]).exists():
             return beside
         elsewhere = (join(folder, uri) for folder in self.path)
         return next(((found, found) for found in elsewhere if Path(found).exists()), beside)
@@ -240,7 +240,7 @@ class _Loader:
             self.found.append(Problem("an expression or section is nested too deeply", Position(name, 1, 1)))
         except Exception as error:
             # whatever text upsets the parser, its author sees a position and never a traceback
-            for message, pos in _causes(error):
+            for message, pos in causes(error):
                 self.report(message, pos, name)
         return None
 
@@ -253,7 +253,7 @@ class _Loader:
         try:
             workflow.typecheck(document, check_quant=self.check_quant)
         except (WDL.Error.ValidationError, WDL.Error.MultipleValidationErrors) as error:
-            for message, pos in _causes(error):
+            for message, pos in causes(error):
                 self.report(message, pos, name)
         except Exception:
             return  # a consequence of what is wrong with the tasks
@@ -271,106 +271,16 @@ def _as_known_version(text: str) -> str:
     return _LATER_VERSION.sub(lambda found: f"{found[1]}1.2", text, count=1)
 
 
-def _in_order(found: list[Problem]) -> list[Problem]:
-    """By document, in the order in which they were met, and in a document by place."""
-    files = {problem.position.file: 0 for problem in found if problem.position}
-    order = {file: number for number, file in enumerate(files)}
-    return sorted(found, key=lambda each: (order[each.position.file], each.position) if each.position else (-1,))
-
-
 def _within(place: Position, task: WDL.Tree.Task) -> bool:
     return bool(task.pos.line <= place.line <= task.pos.end_line)
-
-
-def problem_at(message: str, pos: WDL.SourcePosition | None, name: str, text: str) -> Problem:
-    """A problem at a place of a source, with the line and a caret below its column."""
-    lines = text.split("\n")
-    line = pos.line if pos and isinstance(pos.line, int) else 0
-    column = pos.column if pos and isinstance(pos.column, int) else 0
-    if pos is not None and line < 1:  # the parser has no place for "the file ended" and for the version
-        at_end = "end of file" in message
-        line = len(text.rstrip().split("\n")) if at_end else _version_line(lines)
-        column = len(lines[line - 1]) + 1 if at_end and line <= len(lines) else 1
-    if pos is None:
-        return Problem(message, Position(name, 1, 1))
-    position = Position(name, line, max(column, 1))
-    shown = lines[line - 1] if line <= len(lines) else ""
-    if not shown.strip():
-        return Problem(message, position)
-    start = max(0, position.column - _LONGEST_EXCERPT // 2) if len(shown) > _LONGEST_EXCERPT else 0
-    # tabs stay, so that the caret stands below its column whatever their width
-    margin = "".join(c if c == "\t" else " " for c in shown[start : position.column - 1])
-    return Problem(message, position, f"{shown[start : start + _LONGEST_EXCERPT]}\n{margin}^")
-
-
-def _version_line(lines: list[str]) -> int:
-    return next((number for number, line in enumerate(lines, 1) if line.strip() and line.strip()[0] != "#"), 1)
-
-
-def _causes(error: Exception) -> Iterator[tuple[str, WDL.SourcePosition | None]]:
-    if isinstance(error, WDL.Error.MultipleValidationErrors):
-        for each in error.exceptions:
-            yield from _causes(each)
-    elif isinstance(error, WDL.Error.SyntaxError):
-        yield _syntax(str(error)), error.pos
-    elif isinstance(error, WDL.Error.ValidationError):
-        name = getattr(error.node, "name", None) if isinstance(error, WDL.Error.CircularDependencies) else None
-        message = f"{error} involving {name}" if name else str(error)
-        yield _HINTS.get(message, message), error.pos
-    elif isinstance(error, ValueError) and "digits" in str(error):  # Python's own limit, which has no place
-        yield "an integer of thousands of digits", None
-    else:
-        yield f"cannot be read as WDL ({type(error).__name__}: {error})", getattr(error, "pos", None)
-
-
-_HINTS = {
-    "Unknown type Directory": "Unknown type Directory (it needs version 1.2)",
-    "Unknown type Object": "Unknown type Object (it is not supported: declare a struct)",
-}
-_TERMINALS = {"CNAME": "a name", "ESCAPED_STRING": "a string", "ESCAPED_STRING1": "a string", "$END": "end of file"}
-_SIGNS = {
-    "LBRACE": "{",
-    "RBRACE": "}",
-    "LPAR": "(",
-    "RPAR": ")",
-    "LSQB": "[",
-    "RSQB": "]",
-    "PLUS": "+",
-    "QMARK": "?",
-    "EQUAL": "=",
-    "COMMA": ",",
-    "COLON": ":",
-    "DOT": ".",
-}
-
-
-def _syntax(message: str) -> str:
-    """The parser's message without its own names and repeated position; what was expected if that is short."""
-    expected = [_terminal(word) for word in re.findall(r"^\t\* (.*)$", message, flags=re.M)]
-    first = message.split("\n", 1)[0]
-    if match := re.match(r"Unexpected token Token\('([^']+)', (.*)\) at line", first):
-        word = re.match(r"\s*(\w+|\S)", match[2][1:-1])
-        what = "unexpected end of file" if match[1] == "$END" or word is None else f"unexpected {word[1]!r}"
-    elif match := re.match(r"No terminal matches '(.*)' in the current parser context", first):
-        what = f"unexpected character {match[1]!r}"
-    else:
-        return first if "\n" not in message.strip() else message.strip()
-    few = sorted(set(expected))
-    return f"{what}, expected {' or '.join(few)}" if 0 < len(few) <= 6 else what
-
-
-def _terminal(word: str) -> str:
-    if word in _TERMINALS:
-        return _TERMINALS[word]
-    return repr(_SIGNS[word]) if word in _SIGNS else repr(word.lower()) if word.isalpha() else repr(word.strip('"'))
 
 
 def _resolve(uri: str, importer: str, importer_name: str) -> tuple[str, str]:
     """What an import statement's URI is called, and where it is, seen from the document that imports it."""
     uri = uri.removeprefix("file://")
-    if _is_url(uri):
+    if is_web(uri):
         return uri, uri
-    if _is_url(importer):
+    if is_web(importer):
         url = urllib.parse.urljoin(importer, uri)
         return url, url
     if isabs(uri):
@@ -388,14 +298,5 @@ def _reason(error: OSError) -> str:
     return _reason(below) if isinstance(below, OSError) else str(error.strerror or below or error)
 
 
-def _is_url(location: str) -> bool:
-    return location.startswith(("http://", "https://"))
-
-
 def _is_text(source: str) -> bool:
     return "\n" in source or ("{" in source and not os.path.exists(source))  # noqa: PTH110 - any text will do
-
-
-def position(node: WDL.SourceNode) -> Position:
-    """Where a syntax node stands, in the words of the plan."""
-    return Position(node.pos.uri, max(node.pos.line, 1), max(node.pos.column, 1))

@@ -17,8 +17,9 @@ from ..errors import AuthorError, Problem
 from ..plan import ROOT, Call, Decl, Expression, Output, Plan, Ref, Section
 from .documents import Documents, NoSuchTypeError, refuse
 from .expressions import lower_expression
-from .load import Read, load, position, read_location
+from .load import Read, load, read_location
 from .nesting import LONGEST_ID
+from .problems import position
 from .scopes import Ids, Scope, open_scope
 from .settable import InputsOf, is_private, task_inputs
 from .source_files import files_beside

@@ -14,7 +14,7 @@ import WDL
 
 from ..plan import Input
 from .documents import Documents, NoSuchTypeError, document_of, refuse, source_slice
-from .load import position
+from .problems import position
 from .schema import schema_of
 from .task_slices import plain_meta
 from .values import to_json

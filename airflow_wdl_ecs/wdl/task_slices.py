@@ -16,7 +16,7 @@ from WDL import Expr
 
 from ..plan import Task
 from .documents import Documents, document_of, source_slice
-from .load import position
+from .problems import position
 
 
 @dataclass

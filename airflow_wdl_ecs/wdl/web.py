@@ -33,6 +33,11 @@ _METADATA = tuple(
 )
 
 
+def is_web(path: str) -> bool:
+    """Whether a path is the URL of a file on the web."""
+    return path.startswith(("http://", "https://"))
+
+
 class RefusedAddressError(OSError):
     """An address that must not be asked."""
 

@@ -30,8 +30,6 @@ from .values import JSON, from_json, parse_type, to_json
 CallOutputs = Callable[[str, Shard], Mapping[str, JSON] | None]
 """From a call's id and shard to its outputs as JSON; None if it has none."""
 
-_OVERRIDES = ("runtime", "requirements")
-
 
 class _Key(NamedTuple):
     """A value of the run: what kind, of which node, in which shard.
@@ -160,20 +158,6 @@ class WorkflowEvaluation:
             name.rpartition(".")[2]: self.inputs[name] for name in self._settable.get(call, ()) if name in self.inputs
         }
         return {**bound, **set_by_run}
-
-    def runtime_overrides(self, call: str) -> dict[str, JSON]:
-        """The runtime attributes that the run sets for a call: attribute -> value."""
-        found: dict[str, JSON] = {}
-        runs_directly = len(self.plan.calls) == 1 and call == self.plan.name
-        for word in _OVERRIDES:
-            for start in (f"{call}.{word}.", f"{word}." if runs_directly else ""):
-                if start:
-                    found.update(
-                        (name.removeprefix(start), value)
-                        for name, value in self.inputs.items()
-                        if name.startswith(start) and "." not in name.removeprefix(start)
-                    )
-        return found
 
     # --- outputs
 

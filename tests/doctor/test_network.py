@@ -146,6 +146,25 @@ def test_a_route_that_leads_nowhere() -> None:
     assert "leads nowhere" in found[1].found
 
 
+@pytest.mark.parametrize(
+    ("prefix", "image"),
+    [
+        ("com.amazonaws.eu-west-1", PRIVATE),
+        ("com.amazonaws.eu-west-1", "123456789012.dkr-ecr.eu-west-1.on.aws/aws-cli:2"),
+        ("com.amazonaws.us-gov-west-1", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/aws-cli:2"),
+        ("cn.com.amazonaws.cn-north-1", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/aws-cli:2"),
+    ],
+)
+def test_endpoints_and_images_of_every_partition(prefix: str, image: str) -> None:
+    subnet = {"SubnetId": "subnet-1", "VpcId": "vpc-1", "AvailableIpAddressCount": 9}
+    table = {"RouteTableId": "rtb-1", "Routes": [], "Associations": [{"Main": True}]}
+    endpoints = [{"ServiceName": f"{prefix}.{service}"} for service in network.ON_FARGATE]
+    endpoints.append({"ServiceName": "com.amazonaws.vpce.eu-west-1.vpce-svc-0a1b2c3d"})
+    ec2 = Told({"Subnets": [subnet]}, [{"RouteTables": [table], "VpcEndpoints": endpoints}])
+    found = list(network.way_out(EcsSettings(subnets=("subnet-1",)), lambda service: ec2, (image,)))
+    assert [(f.verdict, f.mend) for f in found] == [("ok", "")]
+
+
 def test_subnets_that_are_not_there(vpc: Vpc) -> None:
     verdict, found = vpc.verdict(subnets=("subnet-0a1b2c3d",))
     assert verdict == "problem"

@@ -8,7 +8,8 @@ import pytest
 
 from airflow_wdl_ecs.ecs.settings import EcsSettings
 from airflow_wdl_ecs.errors import EvaluationError, InputsError, WdlEcsError
-from airflow_wdl_ecs.run import Run, begin_run, may_take, open_run
+from airflow_wdl_ecs.given_files import may_take
+from airflow_wdl_ecs.run import Run, begin_run, open_run
 from airflow_wdl_ecs.task import CallIdentity, OutputFile, StageIn, TaskResult
 from airflow_wdl_ecs.wdl import text_functions
 from airflow_wdl_ecs.wdl.lower import compile_wdl

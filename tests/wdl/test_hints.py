@@ -56,6 +56,13 @@ def test_a_hint_that_describes_a_requirement_is_none():
     assert evaluation(text.format("gpu: false"), version="1.2").runtime == {"gpu": False}
 
 
+@pytest.mark.parametrize("odd", ["\u2028", "\x0c", "\x85", "\x1c"])
+def test_only_an_end_of_line_ends_a_line(odd: str) -> None:
+    """What else Python takes for one is no reason to look for hints in the wrong place, and to find none."""
+    text = f"# form{odd}feed\n command <<< hints {{ }} {{ ( >>>\n hints {{ max_memory: '8 GiB' }}"
+    assert evaluation(text, version="1.2").runtime == {"max_memory": "8 GiB"}
+
+
 def test_an_error_in_a_hint_has_its_position():
     with pytest.raises(EvaluationError) as caught:
         evaluation("command <<<>>>\n hints {\n  a: 1\n  b: [1][5]\n }", version="1.2")

@@ -11,6 +11,7 @@ from memory_files import MemoryFiles
 
 from airflow_wdl_ecs.errors import EvaluationError, Position
 from airflow_wdl_ecs.plan import ROOT, Decl, Document, Expression, Output, Plan, Ref, Section
+from airflow_wdl_ecs.wdl.inputs import runtime_overrides
 from airflow_wdl_ecs.wdl.lower import compile_wdl
 from airflow_wdl_ecs.wdl.workflow_evaluation import WorkflowEvaluation
 
@@ -218,16 +219,16 @@ class TestInputs:
             workflow("call t { input: i = 1 }"), {"t.s": "mine", "t.runtime.memory": "8 GB", "t.requirements.cpu": 2}
         )
         assert run.evaluation.call_inputs("t", ()) == {"i": 1, "s": "mine"}
-        assert run.evaluation.runtime_overrides("t") == {"memory": "8 GB", "cpu": 2}
+        assert runtime_overrides(run.plan, run.evaluation.inputs, "t") == {"memory": "8 GB", "cpu": 2}
 
     def test_overrides_of_another_call_are_not_its_own(self):
         run = Run(workflow("call t { input: i = 1 } call t as t2 { input: i = 1 }"), {"t2.runtime.memory": "8 GB"})
-        assert run.evaluation.runtime_overrides("t") == {}
+        assert runtime_overrides(run.plan, run.evaluation.inputs, "t") == {}
 
     def test_a_task_that_runs_directly(self):
         run = Run("", {"i": 3, "runtime.memory": "1 GB"})
         assert run.evaluation.call_inputs("t", ()) == {"i": 3}
-        assert run.evaluation.runtime_overrides("t") == {"memory": "1 GB"}
+        assert runtime_overrides(run.plan, run.evaluation.inputs, "t") == {"memory": "1 GB"}
         assert run.outputs() == {"o": "s3://out/t", "n": 3, "maybe": None}
 
     def test_an_input_is_coerced_to_what_the_task_declares(self):
