@@ -26,7 +26,7 @@ from .plan import Shard
 from .reasons import keep_of_shard, reason_of, told_by_attempt
 from .run import Run
 from .sensitive import DiscreetLog, Log, hide
-from .shard import Audience, HostedCall, ShardRun
+from .shard import Audience, CallTry, ShardRun
 from .stops import stop_attempt
 from .submission import Starting, starting
 from .task import Outputs, TaskHandle
@@ -78,7 +78,7 @@ async def run_call(
     shards = [shard for some in found for shard in some]
     run.check_width(f"call {call}", len(shards))
     log = DiscreetLog(log, run.secrets)
-    hosted = HostedCall(run, call, try_number, ecs, uuid.uuid4().hex, audience)
+    call_try = CallTry(run, call, try_number, ecs, uuid.uuid4().hex, audience)
     outcome = CallOutcome(secrets=run.secrets, run=run)
     inputs = await _settle(
         outcome, shards, call, lambda shard: in_evaluation_thread(evaluation.call_inputs, call, shard)
@@ -91,25 +91,29 @@ async def run_call(
     # One list instead of three reads a shard: most shards are run once.
     begun = await in_thread(run.store.begun_shards, call) if bound else frozenset()
     successes = await _settle(outcome, list(bound), call, lambda shard: _success(run, call, shard, begun))
-    if await _was_cleared(hosted, successes) if fresh is None else fresh:
-        successes = await _forget(hosted, successes)
+    if await _was_cleared(call_try, successes) if fresh is None else fresh:
+        successes = await _forget(call_try, successes)
         log.info("%s had succeeded and was cleared: running it again", call)
-    changed = [s for s, success in successes.items() if success and success.given not in ("", hosted.digest(bound[s]))]
+    changed = [
+        shard
+        for shard, success in successes.items()
+        if success and success.given not in ("", call_try.digest(bound[shard]))
+    ]
     if changed:
-        successes = await _forget(hosted, successes, changed)
+        successes = await _forget(call_try, successes, changed)
         log.info("%d shards of %s had succeeded with other inputs, or another version of the task", len(changed), call)
     ended = await _settle(
         outcome,
         list(successes),
         call,
         lambda shard: _one(
-            hosted, shard, bound[shard], successes[shard], _story(log, shard), begun=shard_key(shard) in begun
+            call_try, shard, bound[shard], successes[shard], _story(log, shard), begun=shard_key(shard) in begun
         ),
     )
     outcome.outputs.update(ended)
     for failure in outcome.failures.values():
         hide(failure, run.secrets)
-    await asyncio.gather(*(_keep_reason(hosted, *failed) for failed in outcome.failures.items()))
+    await asyncio.gather(*(_keep_reason(call_try, *failed) for failed in outcome.failures.items()))
     return outcome
 
 
@@ -193,25 +197,25 @@ async def _last_attempts(run: Run, call: str, prefixes: Sequence[Shard]) -> list
     return [last[-1] for last in attempts if last]
 
 
-async def _was_cleared(hosted: HostedCall, successes: Mapping[Shard, Success | None]) -> bool:
+async def _was_cleared(call_try: CallTry, successes: Mapping[Shard, Success | None]) -> bool:
     """Whether somebody has cleared what had succeeded, in this try's eyes or in those of a host before this one."""
-    if not is_deliberate_rerun([success for success in successes.values() if success], hosted.try_number):
+    if not is_deliberate_rerun([success for success in successes.values() if success], call_try.try_number):
         return False
-    store, call = hosted.run.store, hosted.call
+    store, call = call_try.run.store, call_try.call
     others = [shard for shard, success in successes.items() if success is None]
     attempts = await asyncio.gather(*(in_thread(Ledger(store, call, shard).attempts) for shard in others))
-    return all(found and found[-1].superseded == hosted.try_number for found in attempts)
+    return all(found and found[-1].superseded == call_try.try_number for found in attempts)
 
 
 async def _forget(
-    hosted: HostedCall, successes: Mapping[Shard, Success | None], which: Sequence[Shard] | None = None
+    call_try: CallTry, successes: Mapping[Shard, Success | None], which: Sequence[Shard] | None = None
 ) -> dict[Shard, Success | None]:
     """Forget successes, by default those of earlier tries, here and in every process."""
-    store, call = hosted.run.store, hosted.call
+    store, call = call_try.run.store, call_try.call
     earlier = set(which or ())
     if which is None:
-        earlier = {s for s, success in successes.items() if success and success.try_number < hosted.try_number}
-    by = hosted.try_number if which is None else -hosted.try_number
+        earlier = {s for s, success in successes.items() if success and success.try_number < call_try.try_number}
+    by = call_try.try_number if which is None else -call_try.try_number
     await in_thread(store.reopen)
     await asyncio.gather(*(in_thread(Ledger(store, call, shard).clear_success, by) for shard in earlier))
     await in_thread(store.begin_epoch, call, uuid.uuid4().hex)
@@ -224,7 +228,7 @@ async def _success(run: Run, call: str, shard: Shard, begun: Collection[str]) ->
 
 
 async def _one(
-    hosted: HostedCall,
+    call_try: CallTry,
     shard: Shard,
     inputs: Mapping[str, Any],
     success: Success | None,
@@ -236,14 +240,14 @@ async def _one(
     if success is not None:
         log.info("succeeded in try %d, attempt %d: its outputs are kept", success.try_number, success.attempt)
         return success.outputs
-    return await ShardRun(hosted, shard, inputs, log, begun=begun).to_the_end()
+    return await ShardRun(call_try, shard, inputs, log, begun=begun).to_the_end()
 
 
-async def _keep_reason(hosted: HostedCall, shard: Shard, failure: WdlEcsError) -> None:
+async def _keep_reason(call_try: CallTry, shard: Shard, failure: WdlEcsError) -> None:
     """Leave for reports why a shard has failed, unless its ledger says so."""
     if not told_by_attempt(failure):
-        reason = reason_of(failure, hosted.try_number, hosted.run.secrets)
-        await briefly(keep_of_shard, hosted.run.store, hosted.call, shard, reason)
+        reason = reason_of(failure, call_try.try_number, call_try.run.secrets)
+        await briefly(keep_of_shard, call_try.run.store, call_try.call, shard, reason)
 
 
 async def _settle(

@@ -47,7 +47,7 @@ class Audience(Protocol):
 
 
 @dataclass(frozen=True)
-class HostedCall:
+class CallTry:
     """One call in one try, on the event loop of one `EcsClient`.
 
     :param id: unlike that of any other host; the tasks of this one are counted under it.
@@ -83,16 +83,16 @@ class ShardRun:
     """
 
     def __init__(
-        self, hosted: HostedCall, shard: Shard, inputs: Mapping[str, Any], story: Log, *, begun: bool = True
+        self, call_try: CallTry, shard: Shard, inputs: Mapping[str, Any], story: Log, *, begun: bool = True
     ) -> None:
-        self.hosted = hosted
-        self.run = hosted.run
+        self.call_try = call_try
+        self.run = call_try.run
         self.shard = shard
         self.inputs = inputs
         self.log = story
-        self.identity = CallIdentity(self.run.dag_id, self.run.run_id, hosted.call, shard, hosted.try_number)
-        self.ledger = Ledger(self.run.store, hosted.call, shard)
-        self.given = hosted.digest(inputs)
+        self.identity = CallIdentity(self.run.dag_id, self.run.run_id, call_try.call, shard, call_try.try_number)
+        self.ledger = Ledger(self.run.store, call_try.call, shard)
+        self.given = call_try.digest(inputs)
         self.attempts: list[Attempt] = []
         self.begun = begun
         self.cache, self.not_cached = shard_cache(self.run, self.identity, inputs, story)
@@ -111,14 +111,14 @@ class ShardRun:
         while outputs is None:
             if self._failure is not None and not self._again():
                 raise self._failure
-            await asyncio.sleep(pause_before(self.attempts, self.hosted.try_number))
+            await asyncio.sleep(pause_before(self.attempts, self.call_try.try_number))
             self.times = replace(self.times, queued=time.time())
-            async with self.hosted.ecs.slots.hold(self.hosted.limits()):
+            async with self.call_try.ecs.slots.hold(self.call_try.limits()):
                 self.times = replace(self.times, slot=time.time())
-                # Not before: of thousands that wait for their turn, each would hold what its evaluation made.
+                # Not before, where no cache asks for it: thousands that wait for their turn would each hold theirs.
                 prepared = prepared or await self._prepare(len(self.attempts), self._memory())
                 outputs, prepared = await self._attempt(prepared), None
-        success = Success(self.hosted.try_number, self.attempts[-1].number, outputs, self.given, files)
+        success = Success(self.call_try.try_number, self.attempts[-1].number, outputs, self.given, files)
         await in_thread(self.ledger.write_success, success)
         if self.cache is not None and self._prepared is not None:
             await self.cache.keep(self._prepared, self.attempts[-1], outputs)
@@ -137,9 +137,9 @@ class ShardRun:
             self.log.info("attempt %d was of other inputs, or of another version of the task", last.number)
             if last.kind is None and last.arn:
                 why = "its inputs or its task have changed"
-                await stop_attempt(self.hosted.ecs, self.run.store, last.handle, why)
+                await stop_attempt(self.call_try.ecs, self.run.store, last.handle, why)
             return None
-        own = last.try_number == self.hosted.try_number
+        own = last.try_number == self.call_try.try_number
         failed = last.kind not in (None, "succeeded")
         if failed and not own:
             return None
@@ -153,10 +153,10 @@ class ShardRun:
             return None
         self.log.info("taking up attempt %d, ECS task %s", last.number, last.arn)
         if not own:
-            self.attempts[-1] = replace(last, taken_up=self.hosted.try_number)
+            self.attempts[-1] = replace(last, taken_up=self.call_try.try_number)
             await in_thread(self.ledger.write_attempts, self.attempts)
         self._announce(prepared)
-        async with self.hosted.ecs.slots.hold(self.hosted.limits(), at_once=True):
+        async with self.call_try.ecs.slots.hold(self.call_try.limits(), at_once=True):
             outputs = await self._wait(prepared)
         if outputs is None and not own:
             # How an earlier try ended is no reason for this one to end.
@@ -177,9 +177,9 @@ class ShardRun:
         return entry.outputs, entry.uris
 
     def _again(self) -> bool:
-        settings, last = self.hosted.run.settings, self.attempts[-1]
-        again = may_try_again(self.attempts, self.hosted.try_number, self._policy, settings)
-        what = decision(self.attempts, self.hosted.try_number, self._policy, settings)
+        settings, last = self.call_try.run.settings, self.attempts[-1]
+        again = may_try_again(self.attempts, self.call_try.try_number, self._policy, settings)
+        what = decision(self.attempts, self.call_try.try_number, self._policy, settings)
         self.log.warning("attempt %d: %s: %s; %s", last.number, last.kind, last.reason, what)
         return again
 
@@ -190,7 +190,7 @@ class ShardRun:
         last = self.attempts[-1]
         given = last.memory_given or (self._size.memory if self._size else 0)
         if last.kind == "out_of_memory" and given:
-            return more_memory(given, self._policy, self.hosted.run.settings)
+            return more_memory(given, self._policy, self.call_try.run.settings)
         return last.memory
 
     _policy = Policy()
@@ -209,10 +209,10 @@ class ShardRun:
         """Start a fresh attempt and wait for its end; None if it failed."""
         self._tell(prepared)
         # A host that goes away while the task starts must not leave a task that is in no ledger.
-        start = Starting(prepared.request.prefix, self.hosted.try_number)
+        start = Starting(prepared.request.prefix, self.call_try.try_number)
         start.task = asyncio.ensure_future(self._start(prepared, start))
-        starting(self.hosted.ecs).add(start)
-        start.task.add_done_callback(lambda _: starting(self.hosted.ecs).discard(start))
+        starting(self.call_try.ecs).add(start)
+        start.task.add_done_callback(lambda _: starting(self.call_try.ecs).discard(start))
         try:
             await asyncio.shield(start.task)
         except asyncio.CancelledError:
@@ -225,15 +225,15 @@ class ShardRun:
         return await self._wait(prepared)
 
     async def _start(self, prepared: Prepared, start: Starting) -> None:
-        request, settings, ecs = prepared.request, self.hosted.run.settings, self.hosted.ecs
+        request, settings, ecs = prepared.request, self.call_try.run.settings, self.call_try.ecs
         cache_key = await self._cache_key(request)
-        spot = runs_on_spot(self.attempts, self.hosted.try_number, prepared.policy, settings)
+        spot = runs_on_spot(self.attempts, self.call_try.try_number, prepared.policy, settings)
         submitted = await submit(self.run, ecs, prepared, start, spot=spot, log=self.log, begun=self.begun)
         self.begun = False  # the attempts after this one are nobody else's
         self.times = replace(self.times, submitted=submitted.at)
         handle, spot = submitted.task.handle, submitted.spot
         # What an earlier try has started is that try's: its failure is no reason for this one to end.
-        of_try = self.hosted.try_number - submitted.task.earlier
+        of_try = self.call_try.try_number - submitted.task.earlier
         if submitted.at is None or submitted.task.earlier:
             cache_key = ""
         self.attempts.append(self._record(prepared, handle, of_try, spot=spot, cache_key=cache_key))
@@ -260,7 +260,7 @@ class ShardRun:
     def _record(
         self, prepared: Prepared, handle: TaskHandle, try_number: int, *, spot: bool, cache_key: str
     ) -> Attempt:
-        request, size, settings = prepared.request, prepared.size, self.hosted.run.settings
+        request, size, settings = prepared.request, prepared.size, self.call_try.run.settings
         providers = settings.spot_capacity_providers if spot else settings.capacity_providers
         containers = (STAGE_IN, COMMAND, STAGE_OUT) if handle.arn else ()
         return Attempt(
@@ -292,18 +292,18 @@ class ShardRun:
         )
 
     def _announce(self, prepared: Prepared) -> None:
-        if self.hosted.audience is not None:
-            self.hosted.audience.attempt(self.shard, self.attempts[-1], prepared.request)
+        if self.call_try.audience is not None:
+            self.call_try.audience.attempt(self.shard, self.attempts[-1], prepared.request)
 
     def _tell(self, prepared: Prepared) -> None:
         """Tell what is about to run."""
         if not self.attempts:
             tell_inputs(self.log, self.inputs, prepared.evaluation.runtime)
-        tell_request(self.log, prepared.request, prepared.size, self.hosted.run.settings)
+        tell_request(self.log, prepared.request, prepared.size, self.call_try.run.settings)
 
     async def _wait(self, prepared: Prepared) -> Outputs | None:
         """Wait for the end of the last attempt, record it, and give the outputs of a success."""
-        watch = AttemptWatch(self.run, self.hosted.ecs, self.attempts[-1], prepared, self.log)
+        watch = AttemptWatch(self.run, self.call_try.ecs, self.attempts[-1], prepared, self.log)
         try:
             task, result = await watch.wait()
             return await self._end(watch, task, result)
@@ -325,6 +325,6 @@ class ShardRun:
         if used and used.in_words:
             self.log.info("attempt %d used: %s", attempt.number, used.in_words)
         await in_thread(self.ledger.write_attempts, self.attempts)
-        if self.hosted.audience is not None and not known_before:
-            self.hosted.audience.attempt_ended(self.shard, self.attempts[-1])
+        if self.call_try.audience is not None and not known_before:
+            self.call_try.audience.attempt_ended(self.shard, self.attempts[-1])
         return end.outputs

@@ -104,7 +104,7 @@ def test_inputs_come_together_from_json_and_words(source: str, capsys: pytest.Ca
         (["nonesuch"], "nonesuch"),
         ([], "COMMAND"),
         (["local", "dance"], "dance"),
-        (["local", "stop", "scheduler"], "takes no component"),
+        (["local", "stop", "scheduler"], "takes no component, not 'scheduler'"),
         (["standalone", "--dags", "nonesuch"], "nonesuch"),
         (["generate", "greetings.wdl", "--name", "a/b"], "--name 'a/b'"),
         (["generate", "greetings.wdl", "-o", "greetings.wdl/dags"], "-o greetings.wdl/dags: Not a directory"),

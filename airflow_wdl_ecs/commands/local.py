@@ -3,30 +3,39 @@
 They start by themselves at the first run, stay for the next ones, and end when nobody has used them for half an hour
 (AIRFLOW_WDL_ECS_IDLE_MINUTES). What they keep is in AIRFLOW_WDL_ECS_HOME (default: ~/.local/state/airflow-wdl-ecs).
 With env they are started, if need be, and the variables are printed by which the AWS command line finds the embedded S3
-and its key: eval "$(airflow-wdl-ecs local env)"; aws s3 ls s3://wdl/
+and its key: eval "$(airflow-wdl-ecs local env)"; aws s3 ls s3://wdl/. With upload files and folders are put there, and
+their addresses printed, for a form or an inputs file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from ..errors import InputsError, SettingsError
 from ..local import client
-from ..local.airflow_home import AirflowHome, user_home
+from ..local.airflow_home import AirflowHome, standalone_home, user_home
 from ..local.machine import WAYS
 from .option import Option
 
 NAME = "local"
-HELP = "see and stop the embedded Airflow: status, start, stop, logs, env"
+HELP = "see and stop the embedded Airflow: status, start, stop, logs, env, upload"
 OPTIONS = (
-    Option("action", choices=("status", "start", "stop", "logs", "env"), help="what to do"),
-    Option("component", nargs="?", metavar="COMPONENT", help="for logs: which one's (default: the service's own)"),
+    Option("action", choices=("status", "start", "stop", "logs", "env", "upload"), help="what to do"),
+    Option(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="for logs: a component (default: the service itself); for upload: files and folders",
+    ),
+    Option("--standalone", action="store_true", help="of the Airflow that standalone has brought up"),
     Option("-f", "--follow", action="store_true", help="for logs: go on as they grow"),
     Option("-n", "--lines", type=int, default=40, help="for logs: how many lines from the end (default: 40)"),
 )
@@ -34,23 +43,46 @@ OPTIONS = (
 
 def execute(options: argparse.Namespace) -> int:
     """Do the action."""
-    home = user_home()
-    if options.action == "logs":
-        return _logs(home, options.component or "service", options.lines, options.follow)
-    if options.component:
-        raise InputsError(f"local {options.action} takes no component")
-    if options.action in ("start", "env"):
-        found = client.connect(home, _say)
-        found.ask("status")
-    if options.action == "env":
-        return _environment(home)
-    if options.action == "stop":
+    home = standalone_home() if options.standalone else user_home()
+    action, names = options.action, options.names
+    if len(names) > {"logs": 1, "upload": sys.maxsize}.get(action, 0):
+        raise InputsError(f"local {action} takes {'one' if action == 'logs' else 'no'} component, not {names[-1]!r}")
+    if action == "logs":
+        return _logs(home, names[0] if names else "service", options.lines, options.follow)
+    if action == "stop":
         running = client.running(home)
         if running:
             client.end(running, _say)
         print("the embedded Airflow has ended" if running else "no embedded Airflow runs")
         return 0
-    return _status(home)
+    if action == "status":
+        return _status(home)
+    found = _started(home, options.standalone)
+    if action == "upload":
+        return _upload(found, names)
+    return _environment(home) if action == "env" else _status(home)
+
+
+def _started(home: AirflowHome, standalone: bool) -> client.Client:
+    """The service, which is started unless it is that of standalone.
+
+    :raises SettingsError: if that does not run.
+    """
+    found = client.running(home) if standalone else client.connect(home, _say)
+    if found is None:
+        raise SettingsError("no standalone Airflow runs", hint="bring it up with: airflow-wdl-ecs standalone")
+    found.ask("status")
+    return found
+
+
+def _upload(service: client.Client, names: Sequence[str]) -> int:
+    """Put files and folders into the embedded S3, and print where each is, a line each."""
+    if not names:
+        raise InputsError("local upload: which files or folders?")
+    paths = [os.path.abspath(os.path.expanduser(name)) for name in names]  # noqa: PTH100, PTH111 - a link keeps its name
+    uris = service.ask("upload", paths=paths)["uris"]
+    print("\n".join(uris[path] for path in paths))
+    return 0
 
 
 def _status(home: AirflowHome) -> int:

@@ -223,7 +223,7 @@ class LocalRun:
             f"{self.dag_id}.py": dag_file(self.plan, plan_name=plan_name, dag_id=self.dag_id),
         }
         self.submitted = True
-        service.ask("submit", dag_id=self.dag_id, run_id=self.run_id, files=files, inputs=conf)
+        service.ask("submit", dag_id=self.dag_id, run_id=self.run_id, files=files, inputs=conf, owned=True)
 
     def _follow(self, service: client.Client) -> tuple[client.Client, str]:
         """Tell of the run's progress until it has ended; a service that breaks down meanwhile is started again."""

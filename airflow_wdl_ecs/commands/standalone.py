@@ -17,7 +17,7 @@ from typing import TextIO
 
 from ..errors import InputsError
 from ..local import client
-from ..local.airflow_home import AirflowHome, user_home, without_airflow
+from ..local.airflow_home import standalone_home, without_airflow
 from .option import Option
 
 NAME = "standalone"
@@ -35,7 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     dags = Path(options.dags).absolute()
     if not dags.is_dir():
         raise InputsError(f"--dags {options.dags}: no such folder")
-    home = AirflowHome(user_home().folder / "standalone")
+    home = standalone_home()
     if client.is_supervised(home):
         raise InputsError(f"a standalone Airflow runs already on {home.folder}")
     environment = without_airflow(os.environ)

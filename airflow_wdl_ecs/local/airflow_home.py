@@ -100,6 +100,11 @@ def user_home(environment: Mapping[str, str] = os.environ) -> AirflowHome:
     return AirflowHome(base / "airflow-wdl-ecs")
 
 
+def standalone_home(environment: Mapping[str, str] = os.environ) -> AirflowHome:
+    """The Airflow that ``standalone`` brings up: it has a folder of its own, within that of `user_home`."""
+    return AirflowHome(user_home(environment).folder / "standalone")
+
+
 def idle_seconds(environment: Mapping[str, str] = os.environ) -> float:
     """After how many idle seconds the service ends: ``AIRFLOW_WDL_ECS_IDLE_MINUTES``, 30 minutes by default.
 

@@ -34,6 +34,9 @@ from .endpoint import Endpoint
 WATCH_PACE = 0.05
 """Seconds between two looks at a run that is watched."""
 
+CLAIM_LIMIT = 15.0
+"""Seconds after which a run that somebody started for themselves, and does not watch, is nobody's."""
+
 STOP_LIMIT = 40.0
 """Seconds that the ECS tasks of a run that is stopped may take to end; their commands have 30 after SIGTERM."""
 
@@ -55,6 +58,7 @@ class Control:
         self.idle = idle
         self.lock = threading.Lock()
         self._clients: dict[tuple[str, Endpoint], Any] = {}
+        self._unclaimed: dict[tuple[str, str], float] = {}
         self.requests = 0
         self.last_use = time.monotonic()
 
@@ -84,11 +88,18 @@ class Control:
             traceback.print_exc()
             yield {"error": {"kind": type(error).__name__, "message": str(error), "log": str(self.home.log("control"))}}
 
-    def on_submit(self, dag_id: str, run_id: str, files: dict[str, str], inputs: dict[str, Any]) -> Iterator[Answer]:
-        """Register the DAG and trigger the run of it that ``run_id`` names."""
+    def on_submit(
+        self, dag_id: str, run_id: str, files: dict[str, str], inputs: dict[str, Any], owned: bool = False
+    ) -> Iterator[Answer]:
+        """Register the DAG and trigger the run of it that ``run_id`` names.
+
+        :param owned: stop the run if nobody begins to watch it, as whoever is killed between the two does not.
+        """
         self.home.busy.touch()
         runs.register(self.home.dags, dag_id, files)
         runs.trigger(dag_id, run_id, inputs)
+        if owned:
+            self._unclaimed[dag_id, run_id] = time.monotonic()
         yield {"run_id": run_id}
 
     def on_watch(self, dag_id: str, run_id: str, owned: bool, gone: Callable[[], bool]) -> Iterator[Answer]:
@@ -97,6 +108,7 @@ class Control:
         :param owned: stop the run if the client closes its connection before the end.
         """
         known: dict[tuple[str, int], tuple[str, int]] = {}
+        self._unclaimed.pop((dag_id, run_id), None)
         while True:
             found = runs.look(dag_id, run_id)
             if found is None:
@@ -245,11 +257,22 @@ class Control:
     def _in_use(self) -> _Use:
         return _Use(self)
 
+    def stop_unclaimed(self, now: float) -> None:
+        """Stop what was submitted as somebody's own, and has not been watched for `CLAIM_LIMIT`.
+
+        :param now: by the clock that only goes forward, in seconds.
+        """
+        for (dag_id, run_id), since in list(self._unclaimed.items()):
+            if now - since > CLAIM_LIMIT and self._unclaimed.pop((dag_id, run_id), None) is not None:
+                print(f"run {run_id} of {dag_id} is stopped: whoever has started it is gone", flush=True)
+                runs.stop(dag_id, run_id)
+
     def _keep_house(self) -> None:
         """Keep the mark of a busy service right, and ask for its end when it has long been idle."""
         while True:
             time.sleep(2)
             try:
+                self.stop_unclaimed(time.monotonic())
                 if runs.active():
                     if not self.home.busy.exists():
                         self.home.busy.touch()

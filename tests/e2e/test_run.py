@@ -31,6 +31,15 @@ workflow hello {
 }
 """
 
+COUNT_LINES = """
+version 1.0
+task count {
+  input { File text }
+  command <<< wc -l < '~{text}' >>>
+  output { Int lines = read_int(stdout()) }
+}
+"""
+
 SLEEP = """
 task sleep { command { sleep 20 } }
 workflow main { call sleep }
@@ -378,6 +387,24 @@ def test_status_logs_and_wrong_token(cli: CommandLine) -> None:
     unknown = cli("local", "logs", "nonesuch")
     assert unknown.status == 2
     assert "triggerer" in unknown.err
+    assert cli("local", "status", "more").status == cli("local", "logs", "one", "two").status == 2
+    assert "service:    not running" in cli("local", "status", "--standalone").out
+    absent = cli("local", "env", "--standalone")
+    assert absent.status == 2
+    assert "airflow-wdl-ecs standalone" in absent.err
+
+
+def test_files_are_put_into_the_embedded_s3_by_hand(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "some reads.txt").write_text("one\ntwo\n")
+    (tmp_path / "folder").mkdir()
+    uploaded = cli("local", "upload", str(tmp_path / "folder"), str(tmp_path / "some reads.txt"))
+    folder, file = uploaded.out.splitlines()
+    assert folder.endswith("/folder/")
+    assert file.endswith("/some reads.txt")
+    assert cli.run_wdl(COUNT_LINES, f"text={file}").outputs == {"count.lines": 2}
+    assert cli("local", "upload").status == 2
+    missing = cli("local", "upload", str(tmp_path / "nonesuch"))
+    assert (missing.status, "nonesuch" in missing.err) == (2, True)
     endpoint = json.loads((cli.home / "service.json").read_text())
     assert (cli.home / "service.json").stat().st_mode & 0o777 == 0o600
     assert cli.home.stat().st_mode & 0o777 == 0o700
