@@ -39,6 +39,7 @@ OPTIONS = (
     Option("-f", "--follow", action="store_true", help="for logs: go on as they grow"),
     Option("-n", "--lines", type=int, default=40, help="for logs: how many lines from the end (default: 40)"),
 )
+TRAILING = "names"
 
 
 def execute(options: argparse.Namespace) -> int:

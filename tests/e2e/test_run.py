@@ -389,7 +389,7 @@ def test_status_logs_and_wrong_token(cli: CommandLine) -> None:
     assert "triggerer" in unknown.err
     assert cli("local", "status", "more").status == cli("local", "logs", "one", "two").status == 2
     assert "service:    not running" in cli("local", "status", "--standalone").out
-    absent = cli("local", "env", "--standalone")
+    absent = cli("local", "upload", "--standalone", "workflow.wdl")
     assert absent.status == 2
     assert "airflow-wdl-ecs standalone" in absent.err
 
