@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -17,25 +18,50 @@ from typing import Any
 PACKAGES = ("apache-airflow", "apache-airflow-providers-amazon", "miniwdl", "moto", "boto3")
 
 
+class RunFailedError(Exception):
+    """A command that was measured has failed; the text has the end of what it said."""
+
+
 def seconds(command: list[str], environment: dict[str, str] | None = None) -> float:
-    """Wall time of one run of a command, in seconds; its output is dropped, and a failure ends the benchmark."""
+    """Wall time of one run of a command, in seconds; its output is dropped.
+
+    :raises RunFailedError: if it fails.
+    """
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     taken = time.perf_counter() - start
     if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr[-2000:]}")
+        raise RunFailedError(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr[-6000:]}")
     return taken
 
 
-def interleaved(commands: dict[str, list[str]], runs: int, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run every command in turn, ``runs`` times after one warm-up; medians and all times, in seconds."""
+def interleaved(
+    commands: dict[str, list[str]], runs: int, environment: dict[str, str] | None = None, *, failures: int = 0
+) -> dict[str, Any]:
+    """Run every command in turn, ``runs`` times after one warm-up; medians and all times, in seconds.
+
+    :param failures: how often a command may fail and is run again; the result says how often it has.
+    :raises RunFailedError: for one failure more.
+    """
     times: dict[str, list[float]] = {name: [] for name in commands}
+    failed: Counter[str] = Counter()
     for turn in range(runs + 1):
         for name, command in commands.items():
-            taken = seconds(command, environment)
+            while True:
+                try:
+                    taken = seconds(command, environment)
+                    break
+                except RunFailedError as error:
+                    failed[name] += 1
+                    if failed[name] > failures:
+                        raise
+                    print(error, file=sys.stderr, flush=True)
             if turn:
                 times[name].append(round(taken, 3))
-    return {name: {"median": statistics.median(taken), "all": taken} for name, taken in times.items()}
+    return {
+        name: {"median": statistics.median(taken), "all": taken, **({"failed": failed[name]} if failed[name] else {})}
+        for name, taken in times.items()
+    }
 
 
 def ratios(medians: Mapping[str, float], ours: str, *others: str) -> dict[str, float]:
