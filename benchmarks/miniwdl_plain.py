@@ -25,7 +25,10 @@ class PlainProcess(SubprocessBase):
 
     @classmethod
     def global_init(cls, cfg: Any, logger: logging.Logger) -> None:
-        """There is nothing to begin with."""
+        """Ask what the machine has before there are tasks at once: two that ask together lose count of what is taken,
+        and the run fails.
+        """
+        cls.detect_resource_limits(cfg, logger)
 
     @property
     def cli_name(self) -> str:
