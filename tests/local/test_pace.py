@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +53,25 @@ def test_a_scheduler_that_is_woken_all_the_time_rests_for_longer_than_it_works(h
 
 def test_its_clock_is_time_otherwise(home):
     assert pace._Clock(home).monotonic is time.monotonic
+
+
+@pytest.mark.parametrize(
+    ("state", "next_method", "had"),
+    [("queued", "execute_complete", True), ("queued", None, False), ("running", "execute_complete", False)],
+)
+def test_a_worker_that_deferred_is_not_taken_for_the_one_that_goes_on(home, monkeypatch, state, next_method, had):
+    """Whose end Airflow hears of when the trigger has ended already, and the task instance is queued again."""
+    from airflow.executors.base_executor import BaseExecutor
+    from airflow.jobs import scheduler_job_runner
+
+    monkeypatch.setattr(BaseExecutor, "has_task", BaseExecutor.has_task)
+    monkeypatch.setattr(scheduler_job_runner, "time", time)
+    pace.pace_scheduler(home)
+    executor = SimpleNamespace(queued_tasks={}, running=set())
+    instance = SimpleNamespace(id="1", key="d/t", state=state, next_method=next_method)
+    assert BaseExecutor.has_task(executor, instance) is had
+    executor.running.add("d/t")
+    assert BaseExecutor.has_task(executor, instance)
 
 
 async def test_the_loop_of_triggers_moves_on_when_it_is_woken_or_a_trigger_has_ended(home):
