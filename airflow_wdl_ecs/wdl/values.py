@@ -183,12 +183,16 @@ def _mismatch(wdl_type: WDL.Type.Base, value: JSON, where: str) -> ValueMismatch
 
 
 def _shown(value: JSON) -> str:
-    """A value in one short line."""
+    """A value in one short line. Of a large one no more is read than is shown: there may be many mistakes in it."""
+    text = ""
     try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        for part in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(value):
+            text += part
+            if len(text) > 80:
+                return text[:77] + "..."
     except (RecursionError, ValueError):  # nested too deeply, or a number of very many digits
-        text = f"a very {'deep' if isinstance(value, (list, dict)) else 'long'} {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+        return f"a very {'deep' if isinstance(value, (list, dict)) else 'long'} {type(value).__name__}"
+    return text
 
 
 def _primitive_from_json(wdl_type: WDL.Type.Base, value: JSON) -> WDL.Value.Base | None:

@@ -218,3 +218,16 @@ def test_optional_text_keys_survive(items):
     ]
     found = from_json(wdl_type, to_json(WDL.Value.Map(wdl_type.item_type, pairs)))
     assert {key.value: item.value for key, item in found.value} == items
+
+
+def test_of_a_large_value_that_is_wrong_no_more_is_read_than_is_shown() -> None:
+    """A document may have thousands of mistakes, each with all that is below it."""
+
+    class Unread:
+        def __str__(self) -> str:
+            raise AssertionError("nobody sees so far")
+
+    with pytest.raises(ValueMismatch) as caught:
+        from_json(WDL.Type.String(), [*range(100), Unread()])
+    assert str(caught.value).startswith("[0, 1, 2,")
+    assert "..." in str(caught.value)
