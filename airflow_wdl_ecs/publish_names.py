@@ -221,6 +221,7 @@ def place(
 
     Where two would have the same, or one would be below the other, the later one, in the order of outputs and values,
     gets a number (``reads-2.bam``). A file that two outputs have under the same name is one.
+
     :param folder: where they are published, ``s3://.../``.
     :param secrets: texts that no name may have.
     :param stays: whether a file is named where it is, and not published: one on a shared file system.

@@ -12,6 +12,7 @@ from airflow_wdl_ecs.attempts import Attempt, Times
 from airflow_wdl_ecs.layout import Layout
 from airflow_wdl_ecs.ledger import Ledger
 from airflow_wdl_ecs.plan import Plan, Shard, load_plan
+from airflow_wdl_ecs.report import CallReport, RunReport, failures_of
 from airflow_wdl_ecs.storage import RunStore
 
 from .fake_aws import FakeS3
@@ -58,6 +59,25 @@ def attempt(number: int = 0, kind: str | None = "succeeded", *, at: float = T0, 
         "log_streams": {"command": "wdl/command/0"},
     }
     return Attempt(**(known | fields))
+
+
+def report_of(*calls: CallReport, **fields: Any) -> RunReport:
+    """The report of a run that goes on, with these calls; ``fields`` are what else it tells."""
+    told: dict[str, Any] = {"inputs": {}, "defaults": {}, "started": None, **fields}
+    return RunReport(
+        workflow="w",
+        dag_id="d",
+        run_id="r",
+        scope=None,
+        digest="",
+        folder="s3://b/runs/d/r/",
+        state="running",
+        outputs=None,
+        ended=None,
+        calls=calls,
+        failures=failures_of(calls),
+        **told,
+    )
 
 
 class FabricatedRun:

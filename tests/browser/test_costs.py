@@ -10,7 +10,9 @@ from playwright.sync_api import Page, Route
 
 import airflow_wdl_ecs.runs_page
 from airflow_wdl_ecs.cost import Cost
-from airflow_wdl_ecs.report import CallReport, PriceList, RunReport, to_json
+from airflow_wdl_ecs.report import CallReport, PriceList, to_json
+
+from ..fabricated_run import report_of
 
 pytestmark = pytest.mark.browser
 STATIC = Path(airflow_wdl_ecs.runs_page.__file__).parent / "static"
@@ -40,23 +42,8 @@ def call_of(cost: Cost, unread: int) -> CallReport:
 
 def said(costs: Page, cost: Cost, *unread: int) -> str:
     """The run's costs, of calls of which so many shards have not been read."""
-    report = RunReport(
-        workflow="w",
-        dag_id="d",
-        run_id="r",
-        scope=None,
-        digest="",
-        folder="",
-        state="running",
-        inputs={},
-        defaults={},
-        outputs=None,
-        started=None,
-        ended=None,
-        calls=tuple(call_of(cost, shards) for shards in unread),
-        failures=(),
-        cost=cost,
-        prices=PriceList("USD", "2026-01-31", "ours"),
+    report = report_of(
+        *(call_of(cost, shards) for shards in unread), cost=cost, prices=PriceList("USD", "2026-01-31", "ours")
     )
     shown: str = costs.evaluate("(report) => costs.section(report).innerText", to_json(report))
     return shown

@@ -13,12 +13,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from airflow_wdl_ecs.attempts import Attempt
-from airflow_wdl_ecs.report import CallReport, Instance, RunReport, call_report, shortened, to_json
+from airflow_wdl_ecs.report import CallReport, Instance, call_report, shortened, to_json
 from airflow_wdl_ecs.report_shards import shard_report
 from airflow_wdl_ecs.runs_page.app import MOST_SHARDS
 from airflow_wdl_ecs.runs_page.reports import FIRST_SHARDS
 
-from ..fabricated_run import T0, attempt
+from ..fabricated_run import T0, attempt, report_of
 from .test_costs import STATIC
 
 pytestmark = pytest.mark.browser
@@ -45,22 +45,8 @@ def opened(page: Page) -> Callable[[CallReport], Page]:
     """Opens the page on a run that goes on, with this call."""
 
     def open_page(call: CallReport) -> Page:
-        report = RunReport(
-            workflow="w",
-            dag_id="d",
-            run_id="r",
-            scope=None,
-            digest="",
-            folder="s3://b/runs/d/r/",
-            state="running",
-            inputs={"samples": [f"sample-{number}" for number in range(9)]},
-            defaults={"depth": "30"},
-            outputs=None,
-            started=T0,
-            ended=None,
-            calls=(call,),
-            failures=tuple(shard for shard in call.shards if shard.state == "failed"),
-        )
+        inputs = {"samples": [f"sample-{number}" for number in range(9)]}
+        report = report_of(call, inputs=inputs, defaults={"depth": "30"}, started=T0)
         run = {"dag_id": "d", "run_id": "r", "state": "running", "started": T0, "ended": None}
         told = to_json(shortened(report, FIRST_SHARDS))
         page.route("http://page.test/**", lambda route: route.fulfill(**answer(route.request.url, call, run, told)))
